@@ -1,0 +1,106 @@
+"""Files that are either whole or absent, and hashes that name them.
+
+A folder or file is written beside its place and renamed; whatever goes wrong on the way, a full disk or
+Ctrl-C, the place itself holds what it held before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fuserec.errors import DataError
+
+__all__ = ["hash_json", "new_folder", "read_json", "sha256_file", "write_json", "write_text"]
+
+
+@contextmanager
+def new_folder(place: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary folder beside ``place`` that becomes ``place`` when the block ends well.
+
+    Args:
+        place: where the folder shall stand.
+        overwrite: replace a folder that stands there; it is removed only after the new one is whole.
+
+    Raises:
+        DataError: ``place`` exists and ``overwrite`` is false, or the parent cannot be written, or the
+            disk is full.
+    """
+    place = Path(place)
+    if place.exists() and not overwrite:
+        raise DataError(f"expected a new folder, but {place} exists; choose another or pass --overwrite")
+    if place.exists() and not place.is_dir():
+        raise DataError(f"expected a folder to overwrite, but {place} is a file; choose another place")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=f".{place.name}.partial-", dir=place.parent))
+    except OSError as error:
+        raise DataError(f"cannot write in {place.parent}: {error.strerror or error}") from error
+    try:
+        yield stage
+        stage.chmod(0o755)
+        if place.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{place.name}.old-", dir=place.parent))
+            os.replace(place, old / place.name)
+            os.replace(stage, place)
+            shutil.rmtree(old)
+        else:
+            os.replace(stage, place)
+    except OSError as error:
+        raise DataError(f"could not write {place}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file beside its place, flush it to the disk, and rename it."""
+    path = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"expected the file {path}, but it does not exist") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"expected JSON in {path}, got: {error}") from error
+
+
+def sha256_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_json(value: Any) -> str:
+    """Hexadecimal SHA-256 of a value's canonical JSON (sorted keys, no spaces)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,69 @@
+"""What the loop, the evaluation and the index may ask of a model, and nothing else.
+
+A model learns from a `Corpus`; what is left of it when learning is over is a `Scorer`: a few plain
+tensors and one function. Everything downstream (evaluation, recommendation, serving, saving) knows
+scorers only, so no model needs its graph, its features or its corpus to be used.
+
+Shape legend
+    B  queries   J  items of the block asked for
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol, Self
+
+from torch import Tensor
+
+from fuserec.batch import Corpus, PairBatch, Queries
+from fuserec.shapes import Float
+
+__all__ = ["ClosedForm", "Gradient", "Scorer"]
+
+
+class Scorer(Protocol):
+    """Scores items for queries; saved as named tensors."""
+
+    kind: ClassVar[str]
+    """Name under which `fuserec.models.registry.SCORERS` finds the class again."""
+
+    @property
+    def num_items(self) -> int:
+        """Size of the catalogue."""
+        ...
+
+    def scores(self, queries: Queries, items: slice) -> Float[Tensor, "B J"]:
+        """(B, J) scores of the items ``items.start .. items.stop - 1`` (step None). Higher is better."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All state, by name; `from_tensors` takes it back."""
+        ...
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> Self:
+        """The scorer whose `tensors` these are."""
+        ...
+
+
+class ClosedForm(Protocol):
+    """A model that is fitted in one go."""
+
+    def fit(self, corpus: Corpus) -> Scorer:
+        """Learn from the corpus."""
+        ...
+
+
+class Gradient(Protocol):
+    """A model trained by gradient steps; also a `torch.nn.Module`."""
+
+    def begin_epoch(self) -> None:
+        """Rebuild what is built once an epoch, such as learnt graphs. Called before the first batch."""
+        ...
+
+    def losses(self, batch: PairBatch) -> dict[str, Tensor]:
+        """Named, unweighted, scalar terms; their weights are the recipe's ``[loss_weights]``."""
+        ...
+
+    def scorer(self) -> Scorer:
+        """The model as it stands now, detached from further training."""
+        ...
