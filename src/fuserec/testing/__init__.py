@@ -1,0 +1,1 @@
+"""What tests stand on: tiny corpora, hypothesis strategies, and the contract every model keeps."""
