@@ -1,0 +1,1 @@
+"""From a finished run to recommendations with the original ids."""

@@ -1,0 +1,120 @@
+"""The best items for each query, by scoring the whole catalogue.
+
+Shape legend
+    B  queries of a chunk   Q  all queries   I  items   R  ranked items of all queries together
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fuserec.batch import Histories, Queries
+from fuserec.errors import CheckpointError, ConfigError
+from fuserec.models.protocol import Scorer  # noqa: TC001 (the shape hook reads annotations when it runs)
+from fuserec.shapes import Bool, Float, Int
+
+__all__ = ["Ranking", "best_items", "rank_items"]
+
+SCORES_IN_MEMORY = 2**24
+"""Scores held at a time: 64 MiB of float32, whatever the size of the catalogue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """Items in order of their rank, one query after the other.
+
+    Attributes:
+        queries: (R,) position of the query.
+        items: (R,) item rows.
+        scores: (R,) float32.
+        ranks: (R,) 1 for the best item of a query.
+    """
+
+    queries: Int[Tensor, " R"]
+    items: Int[Tensor, " R"]
+    scores: Float[Tensor, " R"]
+    ranks: Int[Tensor, " R"]
+
+
+def rank_items(
+    scorer: Scorer,
+    queries: Queries,
+    *,
+    k: int,
+    exclude: Histories | None = None,
+    candidates: Bool[Tensor, " I"] | None = None,
+) -> Ranking:
+    """The ``k`` best items of every query, exact, in chunks of queries.
+
+    Of two items with the same score the one in the lower row comes first. A query with fewer than ``k``
+    items left gets fewer.
+
+    Args:
+        scorer: scores the items.
+        queries: Q queries.
+        k: length of a ranking, at least 1.
+        exclude: Q rows of items that a query must not get, for example those it has already.
+        candidates: (I,) True where an item may be recommended at all; None allows all.
+
+    Raises:
+        ConfigError: ``k`` is below 1.
+        CheckpointError: the scorer gives a score that is not finite.
+    """
+    if k < 1:
+        raise ConfigError(f"expected k of at least 1, got {k}")
+    chunk = max(1, SCORES_IN_MEMORY // max(1, scorer.num_items))
+    parts: list[Ranking] = []
+    for start in range(0, len(queries), chunk):
+        rows = torch.arange(start, min(start + chunk, len(queries)))
+        part = Queries(users=queries.users[rows], histories=queries.histories.select(rows))
+        scores = scorer.scores(part, slice(0, scorer.num_items)).float()
+        if not scores.isfinite().all():
+            raise CheckpointError("expected finite scores from the run, got NaN or infinity; train it again")
+        if candidates is not None:
+            scores = scores.masked_fill(~candidates, -math.inf)
+        if exclude is not None:
+            hidden = exclude.select(rows)
+            scores = scores.index_put((hidden.rows(), hidden.items), torch.tensor(-math.inf))
+        values, items = best_items(scores, k=k)
+        kept = values > -math.inf
+        where = kept.nonzero()
+        parts.append(
+            Ranking(queries=rows[where[:, 0]], items=items[kept], scores=values[kept], ranks=where[:, 1] + 1)
+        )
+    return _joined(parts)
+
+
+def best_items(scores: Float[Tensor, "B I"], *, k: int) -> tuple[Float[Tensor, "B k"], Int[Tensor, "B k"]]:
+    """The ``k`` highest scores of each row with their columns; ties go to the lower column.
+
+    `torch.topk` alone leaves the order of equal scores open, so a recommendation could change with the
+    size of a chunk. Only rows in which a tie crosses the border are sorted in full.
+
+    Example:
+        >>> best_items(torch.tensor([[1.0, 3.0, 1.0, 3.0]]), k=3)[1].tolist()
+        [[1, 3, 0]]
+    """
+    k = min(k, scores.shape[1])
+    values, items = scores.topk(min(k + 1, scores.shape[1]), dim=1)
+    crossing = (values[:, k - 1] == values[:, -1]) if values.shape[1] > k else torch.zeros(len(scores)) > 0
+    items, by_row = items[:, :k].sort(dim=1)
+    values, by_score = values[:, :k].gather(1, by_row).sort(dim=1, descending=True, stable=True)
+    items = items.gather(1, by_score)
+    if crossing.any():
+        full, order = scores[crossing].sort(dim=1, descending=True, stable=True)
+        values[crossing], items[crossing] = full[:, :k], order[:, :k]
+    return values, items
+
+
+def _joined(parts: list[Ranking]) -> Ranking:
+    empty = torch.zeros(0, dtype=torch.int64)
+    return Ranking(
+        queries=torch.cat([empty, *(part.queries for part in parts)]),
+        items=torch.cat([empty, *(part.items for part in parts)]),
+        scores=torch.cat([torch.zeros(0), *(part.scores for part in parts)]),
+        ranks=torch.cat([empty, *(part.ranks for part in parts)]),
+    )

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+import torch
+
+from fuserec.batch import Histories
+from fuserec.errors import ConfigError, DataError
+from fuserec.index.recommend import Recommender
+from fuserec.testing.scorers import TableScorer
+
+NEIGHBOURS = torch.tensor(
+    [[0.0, 3.0, 0.0, 0.0], [3.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 2.0], [0.0, 0.0, 2.0, 0.0]]
+)
+
+
+@pytest.fixture
+def recommender() -> Recommender:
+    """ann was trained and had hat; bo was not trained but had mat; cy has nothing at all."""
+    return Recommender(
+        scorer=TableScorer(torch.tensor([[9.0, 1.0, 3.0, 2.0], [0.0] * 4, [0.0] * 4]), NEIGHBOURS),
+        user_ids=pl.Series(["ann", "bo", "cy"]),
+        items=pl.DataFrame({"item_id": [10, 20, 30, 40], "title": ["hat", "cat", "mat", None]}),
+        histories=Histories.from_lists([[0], [2], []]),
+        trained=torch.tensor([True, False, False]),
+        popularity=torch.tensor([1, 5, 0, 5]),
+    )
+
+
+def rows(frame: pl.DataFrame, *columns: str) -> list[tuple[object, ...]]:
+    return frame.select(columns).rows()
+
+
+def test_a_trained_user_gets_what_the_model_says(recommender: Recommender) -> None:
+    frame = recommender.recommend(["ann"], k=2)
+    assert frame.columns == ["user_id", "item_id", "score", "rank", "source", "title"]
+    assert frame.rows() == [("ann", 30, 3.0, 1, "model", "mat"), ("ann", 40, 2.0, 2, "model", None)]
+
+
+def test_a_user_who_was_not_trained_is_served_from_their_history(recommender: Recommender) -> None:
+    assert rows(recommender.recommend(["bo"], k=2), "item_id", "score", "source") == [
+        (40, 2.0, "history"),
+        (20, 1.0, "history"),
+    ]
+
+
+def test_an_empty_history_gets_popularity_and_is_labelled_so(recommender: Recommender) -> None:
+    expected = [(20, 5.0, 1, "popularity"), (40, 5.0, 2, "popularity"), (10, 1.0, 3, "popularity")]
+    assert rows(recommender.recommend(["cy"], k=3), "item_id", "score", "rank", "source") == expected
+    assert rows(recommender.recommend(histories=[[]], k=3), "item_id", "score", "rank", "source") == expected
+
+
+def test_a_given_history_is_like_that_of_a_user_who_was_not_trained(recommender: Recommender) -> None:
+    given = recommender.recommend(histories=[[30]], k=4)
+    known = recommender.recommend(["bo"], k=4)
+    assert given.drop("user_id").equals(known.drop("user_id"))
+    assert given["user_id"].unique().to_list() == [0]
+
+
+def test_users_name_the_histories(recommender: Recommender) -> None:
+    frame = recommender.recommend(["new", "newer"], histories=[[], [20]], k=1)
+    assert rows(frame, "user_id", "item_id", "source") == [
+        ("new", 20, "popularity"),
+        ("newer", 10, "history"),
+    ]
+
+
+def test_all_users_come_in_their_order_whatever_serves_them(recommender: Recommender) -> None:
+    frame = recommender.recommend(k=1)
+    assert rows(frame, "user_id", "source") == [("ann", "model"), ("bo", "history"), ("cy", "popularity")]
+
+
+def test_users_keep_the_order_asked_for_and_may_repeat(recommender: Recommender) -> None:
+    assert recommender.recommend(["cy", "ann", "cy"], k=1)["user_id"].to_list() == ["cy", "ann", "cy"]
+
+
+def test_seen_items_come_back_only_when_asked(recommender: Recommender) -> None:
+    assert 10 not in recommender.recommend(["ann"])["item_id"].to_list()
+    assert recommender.recommend(["ann"], filter_viewed=False)["item_id"].to_list() == [10, 30, 40, 20]
+
+
+def test_a_dataset_with_repeats_keeps_seen_items_by_default(recommender: Recommender) -> None:
+    music = Recommender(
+        **{name: getattr(recommender, name) for name in recommender.__slots__ if name != "repeats"},
+        repeats=True,
+    )
+    assert music.recommend(["ann"], k=1)["item_id"].to_list() == [10]
+    assert music.recommend(["ann"], k=1, filter_viewed=True)["item_id"].to_list() == [30]
+
+
+def test_items_to_recommend_bound_every_source(recommender: Recommender) -> None:
+    frame = recommender.recommend(k=4, items_to_recommend=[20, 30])
+    assert rows(frame, "user_id", "item_id") == [
+        ("ann", 30),
+        ("ann", 20),
+        ("bo", 20),
+        ("cy", 20),
+        ("cy", 30),
+    ]
+
+
+def test_fewer_candidates_than_k_give_fewer_rows(recommender: Recommender) -> None:
+    assert recommender.recommend(["ann"], k=100)["rank"].to_list() == [1, 2, 3]
+
+
+def test_unknown_users_are_named(recommender: Recommender) -> None:
+    with pytest.raises(DataError, match="got 2 unknown: 'dan', 'eve'; give a history instead"):
+        recommender.recommend(["ann", "dan", "eve"])
+
+
+def test_unknown_items_of_a_history_are_named(recommender: Recommender) -> None:
+    with pytest.raises(
+        DataError, match="expected item ids of the dataset, got 1 unknown: 77; leave them out"
+    ):
+        recommender.recommend(histories=[[10, 77]])
+
+
+def test_known_items_sorts_out_a_history(recommender: Recommender) -> None:
+    assert recommender.known_items([77, 10, 88, 40]) == ([10, 40], [77, 88])
+
+
+def test_ids_of_another_type_are_an_error(recommender: Recommender) -> None:
+    with pytest.raises(DataError, match="expected item ids of type Int64, got others"):
+        recommender.recommend(histories=[["10"]])
+
+
+def test_users_and_histories_must_be_as_many(recommender: Recommender) -> None:
+    with pytest.raises(ConfigError, match="expected a user for each of the 1 histories, got 2"):
+        recommender.recommend(["a", "b"], histories=[[10]])
+
+
+def test_the_history_of_a_user_tells_the_latest_first(recommender: Recommender) -> None:
+    longer = Recommender(
+        **{name: getattr(recommender, name) for name in recommender.__slots__ if name != "histories"},
+        histories=Histories.from_lists([[0, 2, 1], [], []]),
+    )
+    assert longer.history("ann", last=2).rows() == [(20, "cat"), (30, "mat")]
+    assert longer.history("cy").is_empty()
+    with pytest.raises(DataError, match="'zed'"):
+        longer.history("zed")
+
+
+def test_no_user_at_all_gives_an_empty_table(recommender: Recommender) -> None:
+    frame = recommender.recommend([], k=3)
+    assert frame.is_empty()
+    assert frame.columns == ["user_id", "item_id", "score", "rank", "source", "title"]
