@@ -1,0 +1,106 @@
+"""The command line: parse, call the library, print.
+
+Data goes to stdout, progress and notes to stderr. What fuserec foresees is one line on stderr and exit
+code 1, a wrong use is exit code 2, Ctrl-C is 130, and a bug is a traceback.
+
+Modules of commands import typer and the standard library at their top and everything heavy inside the
+command, so that ``fuserec --help`` answers at once (benchmarks/startup.py measures it).
+"""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from fuserec.cli.doctor import doctor
+from fuserec.cli.recipes import recipes
+from fuserec.errors import FuserecError
+
+__all__ = ["app", "main"]
+
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+"""What the machine may refuse at any moment, whatever the program does."""
+
+
+class _OneLineErrors(TyperGroup):
+    """Turns what fuserec foresees, and Ctrl-C, into one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FuserecError as error:
+            typer.echo("error: " + " ".join(str(error).split()), err=True)
+            raise typer.Exit(1) from error
+        except OSError as error:
+            if error.errno not in _REFUSED:
+                raise
+            typer.echo(f"error: {error.strerror}: {error.filename or 'while writing'}", err=True)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as error:
+            typer.echo("interrupted: nothing half-written is left behind", err=True)
+            raise typer.Exit(130) from error
+
+
+app = typer.Typer(
+    cls=_OneLineErrors,
+    name="fuserec",
+    help="Recommendations from a log of events and a catalogue of items.",
+    epilog="Start here:  fuserec demo",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command()(recipes)
+app.command()(doctor)
+
+
+def _keep_examples(group: typer.Typer) -> None:
+    """Mark the example at the end of every docstring, so that its lines are shown as they stand."""
+    for command in group.registered_commands:
+        text = inspect.cleandoc((command.callback and command.callback.__doc__) or "")
+        command.help = text.replace("\nExample:\n", "\n\b\nExample:\n")
+    for inner in group.registered_groups:
+        if inner.typer_instance:
+            _keep_examples(inner.typer_instance)
+
+
+_keep_examples(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"fuserec {version('fuserec')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Recommendations from a log of events and a catalogue of items."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line on the arguments, by default those of the process, and exit."""
+    # torch's OpenMP threads wait by spinning, which costs about 2.4 times the time on a machine whose
+    # cores have other work too; sleeping costs nothing that we could measure on an idle one. The
+    # variables are read when torch is loaded, so they are set before any command imports it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A title the terminal cannot show must not stop a run.
+            stream.reconfigure(errors="replace")
+    app(args=arguments, prog_name="fuserec")

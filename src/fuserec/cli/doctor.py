@@ -1,0 +1,157 @@
+"""``fuserec doctor``: is everything here that fuserec needs?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["Finding", "doctor", "findings"]
+
+NEEDED = ("torch", "numpy", "polars", "pydantic", "typer", "rich", "safetensors", "pillow")
+MODULES = {"pillow": "PIL"}
+EXTRAS = {"matplotlib": "plots"}
+FREE_GIB = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        name: what was looked at.
+        found: what was found.
+        ok: it is as it should be.
+        needed: fuserec does not work without it.
+        advice: what to do when it is not ok.
+    """
+
+    name: str
+    found: str
+    ok: bool = True
+    needed: bool = True
+    advice: str = ""
+
+
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check this machine: Python, libraries, threads, processor, memory, disk.
+
+    Exits with 1 if something that fuserec needs is missing or broken.
+
+    Example:
+      fuserec doctor
+    """
+    from fuserec.cli import terminal
+
+    found = findings()
+    if json:
+        terminal.print_json([asdict(finding) for finding in found])
+    else:
+        marks = {True: "ok", False: "-"}
+        terminal.print_table(
+            ["", "what", "found", "what to do"],
+            [
+                [
+                    marks[item.ok] if item.ok or not item.needed else "BROKEN",
+                    item.name,
+                    item.found,
+                    item.advice,
+                ]
+                for item in found
+            ],
+        )
+    if any(item.needed and not item.ok for item in found):
+        raise typer.Exit(1)
+
+
+def findings() -> list[Finding]:
+    """Everything that `doctor` looks at, in the order in which it is shown."""
+    return [
+        Finding(name="fuserec", found=f"{_version('fuserec')} in {Path(__file__).parents[1]}"),
+        Finding(
+            name="python",
+            found=f"{platform.python_version()} {sys.platform} {platform.machine()}",
+            ok=sys.version_info >= (3, 11),
+            advice="" if sys.version_info >= (3, 11) else "install Python 3.11 or newer",
+        ),
+        *(_library(name) for name in NEEDED),
+        *_torch(),
+        *(_extra(name, extra) for name, extra in EXTRAS.items()),
+        _disk(Path.cwd()),
+        _disk(Path(tempfile.gettempdir())),
+    ]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _library(name: str) -> Finding:
+    # The package may be there and still not load, for example a wheel for another processor.
+    try:
+        import_module(MODULES.get(name, name))
+    except (ImportError, OSError) as error:
+        advice = f"pip install {name}"
+        return Finding(name=name, found=f"does not load: {error}", ok=False, advice=advice)
+    return Finding(name=name, found=_version(name))
+
+
+def _extra(name: str, extra: str) -> Finding:
+    found = _version(name)
+    advice = "" if found else f"only if you want it: pip install 'fuserec[{extra}]'"
+    return Finding(name=name, found=found or "not installed", ok=bool(found), needed=False, advice=advice)
+
+
+def _torch() -> list[Finding]:
+    try:
+        import torch
+    except (ImportError, OSError):
+        return []
+    waiting = os.environ.get("OMP_WAIT_POLICY", "not set")
+    product = float((torch.eye(64) @ torch.ones(64, 1)).sum())
+    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
+    return [
+        Finding(
+            name="processor",
+            found=f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, computes"
+            + (" right" if product == 64.0 else f" wrong: {product} in place of 64"),
+            ok=product == 64.0,
+            advice="" if product == 64.0 else "reinstall torch",
+        ),
+        Finding(name="threads", found=f"{torch.get_num_threads()}, OMP_WAIT_POLICY {waiting}"),
+        Finding(name="accelerator", found=device, needed=False),
+    ]
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free / 2**30
+    name = f"disk at {folder}"
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            file.write(b"fuserec")
+            file.flush()
+    except OSError as error:
+        advice = "work in a folder that you can write to"
+        return Finding(name=name, found=f"cannot be written: {error.strerror}", ok=False, advice=advice)
+    enough = free >= FREE_GIB
+    return Finding(
+        name=name,
+        found=f"{free:.1f} GiB free",
+        ok=enough,
+        needed=False,
+        advice="" if enough else f"a dataset and its runs may need {FREE_GIB:.0f} GiB",
+    )
