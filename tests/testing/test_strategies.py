@@ -9,6 +9,9 @@ from hypothesis import find, given, settings
 from fuserec.batch import Corpus, Histories, KnnGraph, Pairs, Prepared, Queries
 from fuserec.testing import strategies
 
+# The shape hook (beartype) looks at a random entry of each list it checks, which hypothesis warns about.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
 
 @given(strategies.pairs(num_users=3, num_items=5))
 def test_pairs_lie_in_their_tables(pairs: Pairs) -> None:
