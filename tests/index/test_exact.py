@@ -11,7 +11,7 @@ from torch import Tensor
 from fuserec.batch import Histories, Queries
 from fuserec.errors import CheckpointError, ConfigError
 from fuserec.index import exact
-from fuserec.index.exact import best_items, rank_items
+from fuserec.index.exact import rank_items
 from fuserec.testing.scorers import TableScorer
 
 
@@ -42,11 +42,13 @@ def test_ranks_by_hand_with_ties_to_the_lower_row() -> None:
     ),
     st.integers(1, 7),
 )
-def test_best_items_are_those_of_a_literal_sort(rows: list[list[int]], k: int) -> None:
+def test_a_ranking_is_that_of_a_literal_sort(rows: list[list[int]], k: int) -> None:
     scores = torch.tensor(rows, dtype=torch.float32)
-    values, items = best_items(scores, k=k)
-    assert items.tolist() == literal(scores, k)
-    assert torch.equal(values, scores.gather(1, items))
+    ranking = rank_items(TableScorer(scores), queries(len(rows)), k=k)
+    expected = literal(scores, k)
+    assert ranking.items.tolist() == [item for row in expected for item in row]
+    assert ranking.ranks.tolist() == [rank for row in expected for rank in range(1, len(row) + 1)]
+    assert torch.equal(ranking.scores, scores[ranking.queries, ranking.items])
 
 
 def test_the_size_of_a_chunk_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fuserec.cli.doctor import doctor
-from fuserec.cli.recipes import recipes
+from fuserec.cli import doctor, recipes
 from fuserec.errors import FuserecError
 
 __all__ = ["app", "main"]
@@ -58,8 +57,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command()(recipes)
-app.command()(doctor)
+app.command("recipes")(recipes.command)
+app.command("doctor")(doctor.command)
 
 
 def _keep_examples(group: typer.Typer) -> None:

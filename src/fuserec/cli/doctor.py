@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Finding", "doctor", "findings"]
+__all__ = ["Finding", "command", "findings"]
 
 NEEDED = ("torch", "numpy", "polars", "pydantic", "typer", "rich", "safetensors", "pillow")
 MODULES = {"pillow": "PIL"}
@@ -42,7 +42,7 @@ class Finding:
     advice: str = ""
 
 
-def doctor(
+def command(
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Check this machine: Python, libraries, threads, processor, memory, disk.
@@ -76,7 +76,7 @@ def doctor(
 
 
 def findings() -> list[Finding]:
-    """Everything that `doctor` looks at, in the order in which it is shown."""
+    """Everything that the command looks at, in the order in which it is shown."""
     return [
         Finding(name="fuserec", found=f"{_version('fuserec')} in {Path(__file__).parents[1]}"),
         Finding(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-__all__ = ["recipes"]
+__all__ = ["command"]
 
 
-def recipes() -> None:
+def command() -> None:
     """List the recipes that come with fuserec.
 
     A name from this list, or a path to your own file, goes to train and sweep.

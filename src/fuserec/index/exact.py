@@ -15,9 +15,10 @@ from torch import Tensor
 from fuserec.batch import Histories, Queries
 from fuserec.errors import CheckpointError, ConfigError
 from fuserec.models.protocol import Scorer  # noqa: TC001 (the shape hook reads annotations when it runs)
+from fuserec.ops.topk import topk
 from fuserec.shapes import Bool, Float, Int
 
-__all__ = ["Ranking", "best_items", "rank_items"]
+__all__ = ["Ranking", "rank_items"]
 
 SCORES_IN_MEMORY = 2**24
 """Scores held at a time: 64 MiB of float32, whatever the size of the catalogue."""
@@ -79,35 +80,13 @@ def rank_items(
         if exclude is not None:
             hidden = exclude.select(rows)
             scores = scores.index_put((hidden.rows(), hidden.items), torch.tensor(-math.inf))
-        values, items = best_items(scores, k=k)
+        values, items = topk([scores], k)
         kept = values > -math.inf
         where = kept.nonzero()
         parts.append(
             Ranking(queries=rows[where[:, 0]], items=items[kept], scores=values[kept], ranks=where[:, 1] + 1)
         )
     return _joined(parts)
-
-
-def best_items(scores: Float[Tensor, "B I"], *, k: int) -> tuple[Float[Tensor, "B k"], Int[Tensor, "B k"]]:
-    """The ``k`` highest scores of each row with their columns; ties go to the lower column.
-
-    `torch.topk` alone leaves the order of equal scores open, so a recommendation could change with the
-    size of a chunk. Only rows in which a tie crosses the border are sorted in full.
-
-    Example:
-        >>> best_items(torch.tensor([[1.0, 3.0, 1.0, 3.0]]), k=3)[1].tolist()
-        [[1, 3, 0]]
-    """
-    k = min(k, scores.shape[1])
-    values, items = scores.topk(min(k + 1, scores.shape[1]), dim=1)
-    crossing = (values[:, k - 1] == values[:, -1]) if values.shape[1] > k else torch.zeros(len(scores)) > 0
-    items, by_row = items[:, :k].sort(dim=1)
-    values, by_score = values[:, :k].gather(1, by_row).sort(dim=1, descending=True, stable=True)
-    items = items.gather(1, by_score)
-    if crossing.any():
-        full, order = scores[crossing].sort(dim=1, descending=True, stable=True)
-        values[crossing], items[crossing] = full[:, :k], order[:, :k]
-    return values, items
 
 
 def _joined(parts: list[Ranking]) -> Ranking:

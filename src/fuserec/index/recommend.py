@@ -16,8 +16,9 @@ from torch import Tensor
 
 from fuserec.batch import Histories, Queries
 from fuserec.errors import ConfigError, DataError
-from fuserec.index.exact import Ranking, best_items, rank_items
+from fuserec.index.exact import Ranking, rank_items
 from fuserec.models.protocol import Scorer  # noqa: TC001 (the shape hook reads annotations when it runs)
+from fuserec.ops.topk import topk
 from fuserec.shapes import Bool, Int
 
 __all__ = ["Recommender"]
@@ -146,7 +147,7 @@ class Recommender:
         scores = self.popularity.float()[None]
         if candidates is not None:
             scores = scores.masked_fill(~candidates, -torch.inf)
-        values, items = best_items(scores, k=k)
+        values, items = topk([scores], k)
         kept = values > -torch.inf
         count = int(kept.sum())
         return Ranking(

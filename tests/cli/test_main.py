@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fuserec import cli
+from fuserec.errors import DataError
+
+if TYPE_CHECKING:
+    from fuserec.testing.commands import RunCommand
+
+
+def break_recipes(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Make the library function behind ``fuserec recipes`` fail."""
+
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("fuserec.training.recipes.packaged_recipes", fail)
+
+
+def test_what_is_foreseen_is_one_line_and_exit_code_1(
+    fuserec: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_recipes(monkeypatch, DataError("expected this,\n got that"))
+    outcome = fuserec("recipes")
+    assert (outcome.code, outcome.out, outcome.err) == (1, "", "error: expected this, got that\n")
+
+
+def test_ctrl_c_is_one_line_and_exit_code_130(fuserec: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_recipes(monkeypatch, KeyboardInterrupt())
+    outcome = fuserec("recipes")
+    assert outcome.code == 130
+    assert outcome.err == "interrupted: nothing half-written is left behind\n"
+
+
+def test_a_full_disk_is_one_line(fuserec: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_recipes(monkeypatch, OSError(28, "No space left on device", "runs/a"))
+    outcome = fuserec("recipes")
+    assert (outcome.code, outcome.err) == (1, "error: No space left on device: runs/a\n")
+
+
+def test_a_bug_is_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_recipes(monkeypatch, ZeroDivisionError("a bug"))
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        cli.main(["recipes"])
+
+
+@pytest.mark.parametrize("wrong", [["nonsense"], ["doctor", "--nonsense"], ["doctor", "more"]])
+def test_wrong_use_is_exit_code_2_and_points_to_help(fuserec: RunCommand, wrong: list[str]) -> None:
+    outcome = fuserec(*wrong)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "--help" in outcome.err
+
+
+def test_a_reader_that_leaves_early_is_no_traceback() -> None:
+    command = f"{sys.executable} -m fuserec doctor --json | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_version_is_told(fuserec: RunCommand) -> None:
+    import fuserec as package
+
+    assert fuserec("--version").out == f"fuserec {package.__version__}\n"
+
+
+def test_threads_are_told_to_sleep_before_torch_loads() -> None:
+    code = (
+        "import os, sys; from fuserec.cli import main\n"
+        "try: main(['recipes'])\n"
+        "except SystemExit: pass\n"
+        "print(os.environ['OMP_WAIT_POLICY'], os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+    )
+    environment = {"PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.splitlines()[-1] == "PASSIVE 0 False"
+
+
+def test_a_variable_that_is_set_stays_as_it_is() -> None:
+    code = "import os; from fuserec.cli import main\ntry: main(['--version'])\nexcept SystemExit: print(os.environ['OMP_WAIT_POLICY'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": "/usr/bin:/bin", "OMP_WAIT_POLICY": "ACTIVE"},
+    )
+    assert done.stdout.splitlines()[-1] == "ACTIVE"
+
+
+def test_python_dash_m_is_the_command_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fuserec", "--help"], capture_output=True, text=True, check=True, cwd=Path("/")
+    )
+    assert done.stdout.startswith("Usage: fuserec ")
