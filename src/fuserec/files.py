@@ -18,7 +18,7 @@ from typing import Any
 
 from fuserec.errors import DataError
 
-__all__ = ["hash_json", "new_folder", "read_json", "sha256_file", "write_json", "write_text"]
+__all__ = ["hash_json", "new_folder", "read_json", "sha256_file", "write_bytes", "write_json", "write_text"]
 
 
 @contextmanager
@@ -60,12 +60,17 @@ def new_folder(place: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8 beside its place, flush it to the disk, and rename it."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file beside its place, flush it to the disk, and rename it."""
     path = Path(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)

@@ -1,0 +1,381 @@
+"""TMFUN: attention-guided multi-step fusion of interactions and multimodal content.
+
+"Attention-guided Multi-step Fusion: A Hierarchical Fusion Network for Multimodal Recommendation", Y. Zhou,
+J. Guo, H. Sun, B. Song, F. R. Yu. SIGIR 2023, arXiv 2304.11979, DOI 10.1145/3539618.3591950.
+
+The paper's full text was not available to us. docs/papers/tmfun.md says what it states, which equations we
+build (their numbers are ours), which function and test hold each, and which choices are our own.
+
+Shape legend
+    N  users and items, users first   U  users   I  items   M  modalities   D  width   B  rows of a batch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fuserec.batch import Corpus, Modality, PairBatch
+from fuserec.errors import ConfigError, nearest
+from fuserec.losses import bpr, embedding_l2, info_nce
+from fuserec.models.lightgcn import embedding_table, fold_table
+from fuserec.models.two_tower import TwoTower
+from fuserec.nn import FrozenGraph
+from fuserec.ops.fusion import attend, unit_or_zero
+from fuserec.ops.graph import SparseMatrix, bipartite_graph, knn_adjacency, layer_mean, propagate
+from fuserec.ops.knn import cosine_knn
+from fuserec.ops.spectral import leading_eigenvectors
+from fuserec.shapes import Bool, Float, Int
+
+__all__ = ["ModalityGraph", "Tmfun", "TmfunConfig"]
+
+STEPS = (("late",), ("early", "late"), ("early", "multi", "late"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TmfunConfig:
+    """Options of TMFUN; "ours" marks a default that no source states."""
+
+    dim: int = 64
+    """Width d of every embedding, at least 1 (the line's common setting)."""
+    num_layers: int = 2
+    """Propagation steps L on the user-item graph, at least 0 (Eq. 5)."""
+    item_layers: int = 1
+    """Propagation steps on the modality and item graphs, at least 1 (Eq. 4)."""
+    num_neighbours: int = 10
+    """Neighbours k in the modality graphs, at least 1 (Eq. 2; LATTICE)."""
+    frozen_share: float = 0.9
+    """lambda: share of the graph of raw features against the learnt one, 0 to 1 (Eq. 2; LATTICE)."""
+    directed: bool = False
+    """Keep the neighbour graphs directed instead of taking max(S, S^T)."""
+    feature_graph_input: str = "feature"
+    """What travels on the modality graphs: "feature" or "id" (Eq. 4)."""
+    steps: tuple[str, ...] = ("early", "multi", "late")
+    """Fusion steps: ("late",), ("early", "late") or all three (Eq. 6 to 8)."""
+    temperature: float = 0.5
+    """Temperature of the contrastive term, above 0 (Eq. 9)."""
+    same_above: float = 0.99
+    """Pairs of items with a larger cosine are no negatives of each other (Eq. 9)."""
+    graph_features: int = 256
+    """Leading eigenvectors that stand in for features where a modality has a graph only."""
+    modalities: tuple[str, ...] = ()
+    """Names of the modalities to use, in this order; empty means all."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, least in (
+            ("dim", 1),
+            ("num_layers", 0),
+            ("item_layers", 1),
+            ("num_neighbours", 1),
+            ("graph_features", 0),
+        ):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if not 0.0 <= self.frozen_share <= 1.0:
+            raise ConfigError(f"frozen_share must be between 0 and 1, got {self.frozen_share}")
+        if self.temperature <= 0.0:
+            raise ConfigError(f"temperature must be above 0, got {self.temperature}")
+        if self.feature_graph_input not in ("feature", "id"):
+            raise ConfigError(
+                f"feature_graph_input must be 'feature' or 'id', got {self.feature_graph_input!r}"
+            )
+        if self.steps not in STEPS:
+            known = " or ".join(str(list(steps)) for steps in STEPS)
+            raise ConfigError(f"steps must be {known}, got {list(self.steps)}")
+
+
+class Tmfun(nn.Module):
+    """Item scope: one query per item, so every score is one inner product.
+
+    Args:
+        config: options.
+        corpus: training interactions and at least one modality.
+        generator: draws the initial weights.
+
+    Raises:
+        ConfigError: a named modality is unknown, or there is none at all.
+    """
+
+    def __init__(self, config: TmfunConfig, corpus: Corpus, *, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.num_users, self.num_items = corpus.num_users, corpus.num_items
+        self.user_item = FrozenGraph(
+            bipartite_graph(
+                corpus.train.users, corpus.train.items, num_users=corpus.num_users, num_items=corpus.num_items
+            )
+        )
+        self.register_buffer("degree_I", corpus.popularity(), persistent=False)
+        self.embedding = embedding_table(corpus, config.dim, generator=generator)
+        chosen = _choose(corpus.modalities, config.modalities)
+        self.modalities = nn.ModuleDict(
+            {modality.name: ModalityGraph(config, modality, generator=generator) for modality in chosen}
+        )
+        self.register_buffer(
+            "present_IM", torch.stack([modality.present for modality in chosen], 1), persistent=False
+        )
+        self.graph_logits_M = nn.Parameter(torch.zeros(len(chosen)))
+        self.early_query, self.early_key, self.early_value = (
+            _square(config.dim, generator) for _ in range(3)
+        )
+        self.multi_query, self.multi_key = (_square(config.dim, generator) for _ in range(2))
+        self.begin_epoch()
+
+    degree_I: Int[Tensor, " I"]
+    present_IM: Bool[Tensor, "I M"]
+
+    def begin_epoch(self) -> None:
+        """Rebuild the learnt part of every modality graph (Eq. 2)."""
+        for graph in self._graphs():
+            graph.rebuild()
+
+    def _graphs(self) -> list[ModalityGraph]:
+        return list(self.modalities.values())  # type: ignore[arg-type]
+
+    @property
+    def warm_I(self) -> Bool[Tensor, " I"]:
+        """(I,) items with a training interaction."""
+        return self.degree_I > 0
+
+    def modality_weights(self) -> Float[Tensor, "I M"]:
+        """softmax(w), renormalised over the modalities an item has; zeros where it has none. Eq. (3)."""
+        weights_IM = torch.softmax(self.graph_logits_M, 0) * self.present_IM
+        return weights_IM / weights_IM.sum(1, keepdim=True).clamp_min(torch.finfo(weights_IM.dtype).tiny)
+
+    def item_graph(self, x: Float[Tensor, "I D"]) -> Float[Tensor, "I D"]:
+        """A^I x without ever forming A^I: each modality graph, then the item's weights. Eq. (3)."""
+        weights_IM = self.modality_weights()
+        total = torch.zeros_like(x)
+        for place, graph in enumerate(self._graphs()):
+            total = torch.addcmul(total, weights_IM[:, place, None], propagate(graph.adjacency.matrix, x))
+        return total
+
+    def warm_ids(self) -> Float[Tensor, "I D"]:
+        """E_I, zero for cold items: their embeddings were never trained."""
+        return torch.where(self.warm_I[:, None], self.embedding[self.num_users :], 0.0)
+
+    def id_features(self) -> Float[Tensor, "I D"]:
+        """H^I = A^I E_I, from warm columns only. Eq. (4)."""
+        x = self.warm_ids()
+        for _ in range(self.config.item_layers):
+            x = self.item_graph(x)
+        return x
+
+    def modality_features(self, rows: Int[Tensor, " B"]) -> Float[Tensor, "M B D"]:
+        """H^m of the given items, zero where an item lacks m. Eq. (4)."""
+        return torch.stack([graph.features_of(rows, ids=self.warm_ids) for graph in self._graphs()])
+
+    def collaborative(self) -> Float[Tensor, "N D"]:
+        """[Z_U; Z_I], the mean of the layers. Eq. (5)."""
+        return layer_mean(self.user_item.matrix, self.embedding, num_layers=self.config.num_layers)
+
+    def early_fusion(
+        self, z: Float[Tensor, "B D"], h: Float[Tensor, "M B D"], present: Bool[Tensor, "B M"]
+    ) -> Float[Tensor, "B D"]:
+        """e: the interaction data asks, the multimodal data answers. Eq. (6)."""
+        return attend(self.early_query(z), self.early_key(h), self.early_value(h), present)
+
+    def multi_step_fusion(
+        self,
+        z: Float[Tensor, "B D"],
+        e: Float[Tensor, "B D"],
+        id_feature: Float[Tensor, "B D"],
+        available: Bool[Tensor, "B 2"],
+    ) -> Float[Tensor, "B D"]:
+        """g: a second question chooses between e and the item graph's answer. Eq. (7)."""
+        answers_2BD = torch.stack([e, id_feature])
+        return attend(self.multi_query(z), self.multi_key(answers_2BD), answers_2BD, available)
+
+    def fuse(
+        self,
+        z: Float[Tensor, "B D"],
+        h: Float[Tensor, "M B D"],
+        id_feature: Float[Tensor, "B D"],
+        present: Bool[Tensor, "B M"],
+    ) -> Float[Tensor, "B D"]:
+        """The item vectors after the steps of the config. Eq. (6) to (8)."""
+        if self.config.steps == ("late",):
+            count_B1 = present.sum(1, keepdim=True).clamp_min(1)
+            g = (h * present.T[:, :, None]).sum(0) / count_B1
+        else:
+            g = self.early_fusion(z, h, present)
+        if "multi" in self.config.steps:
+            available_B2 = torch.stack([present.any(1), (id_feature != 0).any(1)], 1)
+            g = self.multi_step_fusion(z, g, id_feature, available_B2)
+        return z + unit_or_zero(g)
+
+    def contrastive(self, h: Float[Tensor, "M B D"], present: Bool[Tensor, "B M"]) -> Float[Tensor, ""]:
+        """Inter-modal InfoNCE, the mean over the pairs of modalities. Eq. (9)."""
+        terms = []
+        for one, other in combinations(range(len(h)), 2):
+            both = torch.nonzero(present[:, one] & present[:, other]).squeeze(1)
+            terms.append(
+                info_nce(
+                    h[one].index_select(0, both),
+                    h[other].index_select(0, both),
+                    temperature=self.config.temperature,
+                    same_above=self.config.same_above,
+                )
+            )
+        return torch.stack(terms).mean() if terms else h.sum() * 0.0
+
+    def losses(self, batch: PairBatch) -> dict[str, Tensor]:
+        """Terms ``bpr``, ``contrastive`` and ``l2``. Eq. (10)."""
+        collaborative_ND = self.collaborative()
+        rows, place = torch.unique(torch.cat([batch.positives, batch.negatives]), return_inverse=True)
+        present_BM = self.present_IM[rows]
+        h_MBD = self.modality_features(rows)
+        item_BD = self.fuse(
+            F.embedding(rows + self.num_users, collaborative_ND),
+            h_MBD,
+            F.embedding(rows, self.id_features()),
+            present_BM,
+        )
+        user_BD = F.embedding(batch.users, collaborative_ND)
+        positive_BD, negative_BD = F.embedding(place, item_BD).chunk(2)
+        is_positive_B = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+        is_positive_B[place[: len(batch.positives)]] = True
+        nodes = torch.cat([batch.users, batch.positives + self.num_users, batch.negatives + self.num_users])
+        return {
+            "bpr": bpr((user_BD * positive_BD).sum(1), (user_BD * negative_BD).sum(1)),
+            "contrastive": self.contrastive(h_MBD[:, is_positive_B], present_BM[is_positive_B]),
+            "l2": embedding_l2(*F.embedding(nodes, self.embedding).chunk(3)),
+        }
+
+    @torch.no_grad()
+    def scorer(self) -> TwoTower:
+        """Both towers as they stand; cold items and new users by the formulas of the specification."""
+        user_UD, z_ID = self.collaborative().split([self.num_users, self.num_items])
+        every = torch.arange(self.num_items, device=z_ID.device)
+        item_ID = self.fuse(
+            self.with_cold_items(z_ID), self.modality_features(every), self.id_features(), self.present_IM
+        )
+        fold_ID = fold_table(
+            self.user_item.matrix, self.embedding, self.degree_I, num_layers=self.config.num_layers
+        )
+        return TwoTower(user=user_UD.clone(), item=item_ID, fold=fold_ID, foldable=self.warm_I)
+
+    def with_cold_items(self, z: Float[Tensor, "I D"]) -> Float[Tensor, "I D"]:
+        """z, with the weighted mean of its warm neighbours in A^I for each item without interactions.
+
+        Zero where it has no such neighbour. Part 2, "Cold items".
+        """
+        warm_I1 = self.warm_I[:, None]
+        warm_z = torch.where(warm_I1, z, 0.0)
+        weight_I1 = self.item_graph(warm_I1.to(z.dtype))
+        mean = self.item_graph(warm_z) / torch.where(weight_I1 > 0, weight_I1, 1.0)
+        return torch.where(warm_I1, z, torch.where(weight_I1 > 0, mean, 0.0))
+
+
+class ModalityGraph(nn.Module):
+    """Projection and graph of one modality: Eq. (1), (2) and its part of (4).
+
+    Content does not travel on the user graph, so P^m = A^m X^m is formed once an epoch, and a batch needs
+    only H^m = P^m W_m + (row sums of A^m) b_m for its own rows.
+
+    Args:
+        config: options of the model.
+        modality: features, a ready graph, or both.
+        generator: draws the projection, and the start of the eigenvectors where there are no features.
+    """
+
+    def __init__(self, config: TmfunConfig, modality: Modality, *, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        features = modality.features
+        knn = modality.graph
+        if knn is None:
+            if features is None:
+                raise ConfigError(f"modality {modality.name!r} must have features or a graph, got neither")
+            knn = cosine_knn(features, modality.present, config.num_neighbours)
+        frozen = knn_adjacency(knn, modality.present, directed=config.directed)
+        wanted = config.feature_graph_input == "feature"
+        if features is None and wanted and config.graph_features > 0:
+            features = leading_eigenvectors(frozen, config.graph_features, generator=generator)
+        self.uses_features = features is not None and wanted
+        self.learns_graph = self.uses_features and config.frozen_share < 1.0
+        self.frozen, self.adjacency = FrozenGraph(frozen), FrozenGraph(frozen)
+        self.register_buffer("features", features if self.uses_features else None, persistent=False)
+        self.register_buffer("present", modality.present, persistent=False)
+        self.register_buffer("travelled", None, persistent=False)
+        self.register_buffer("row_sums", frozen.row_sums(), persistent=False)
+        if features is not None and self.uses_features:
+            self.projection = nn.Linear(features.shape[1], config.dim)
+            nn.init.xavier_uniform_(self.projection.weight, generator=generator)
+            nn.init.zeros_(self.projection.bias)
+
+    features: Tensor | None
+    present: Tensor
+    travelled: Tensor | None
+    row_sums: Tensor
+
+    def projected(self) -> Float[Tensor, "I D"]:
+        """F^m = X^m W_m + b_m. Eq. (1)."""
+        result: Tensor = self.projection(self.features)
+        return result
+
+    @torch.no_grad()
+    def rebuild(self) -> None:
+        """A^m = lambda norm(frozen) + (1 - lambda) norm(topk cos F^m), detached; then P^m. Eq. (2), (4)."""
+        share = self.config.frozen_share
+        if self.learns_graph:
+            learnt = knn_adjacency(
+                cosine_knn(self.projected(), self.present, self.config.num_neighbours),
+                self.present,
+                directed=self.config.directed,
+            )
+            self.adjacency.replace(mix(self.frozen.matrix, learnt, share=share))
+        if self.features is not None and (self.learns_graph or self.travelled is None):
+            self.travelled = self.travel(self.features)
+            self.row_sums = self.travel(torch.ones(len(self.present), 1, device=self.present.device))[:, 0]
+
+    def travel(self, x: Float[Tensor, "I D"]) -> Float[Tensor, "I D"]:
+        """x after all steps on this graph."""
+        for _ in range(self.config.item_layers):
+            x = propagate(self.adjacency.matrix, x)
+        return x
+
+    def features_of(
+        self, rows: Int[Tensor, " B"], *, ids: Callable[[], Float[Tensor, "I D"]]
+    ) -> Float[Tensor, "B D"]:
+        """H^m of the given rows; without features the IDs, which `ids` makes, travel instead. Eq. (4)."""
+        if self.travelled is None:
+            return F.embedding(rows, self.travel(ids()))
+        weight, bias = self.projection.weight, self.projection.bias
+        return torch.addmm(
+            self.row_sums[rows, None] * bias, F.embedding(rows, self.travelled), weight.T
+        )
+
+
+def mix(one: SparseMatrix, other: SparseMatrix, *, share: float) -> SparseMatrix:
+    """share * one + (1 - share) * other."""
+    rows, columns, values = zip(one.entries(), other.entries(), strict=True)
+    return SparseMatrix.from_entries(
+        torch.cat(rows),
+        torch.cat(columns),
+        torch.cat([share * values[0], (1.0 - share) * values[1]]),
+        shape=one.shape,
+    )
+
+
+def _square(dim: int, generator: torch.Generator) -> nn.Linear:
+    layer = nn.Linear(dim, dim, bias=False)
+    nn.init.xavier_uniform_(layer.weight, generator=generator)
+    return layer
+
+
+def _choose(modalities: tuple[Modality, ...], names: tuple[str, ...]) -> list[Modality]:
+    known = {modality.name: modality for modality in modalities}
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"modality {name!r} is not in the dataset; {nearest(name, known)}")
+    chosen = [known[name] for name in names] if names else list(modalities)
+    if not chosen:
+        raise ConfigError("tmfun expected at least one modality, the dataset has none; use lightgcn")
+    return chosen

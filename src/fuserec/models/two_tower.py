@@ -1,0 +1,79 @@
+"""The scorer of every model whose score is one product of a user and an item vector.
+
+Shape legend
+    U  trained users   I  items   D  width   B  queries   J  items of the block
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fuserec.batch import Histories, Queries
+from fuserec.shapes import Bool, Float
+
+__all__ = ["TwoTower"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwoTower:
+    """score = <user, item>; a user unseen in training is folded in from a history.
+
+    Attributes:
+        user: (U, D) vectors of the users seen in training.
+        item: (I, D) vectors to score against.
+        fold: (I, D) what one item of a history contributes to a new user's vector.
+        foldable: (I,) items that contribute at all (those with a training interaction).
+    """
+
+    kind: ClassVar[str] = "two_tower"
+
+    user: Float[Tensor, "U D"]
+    item: Float[Tensor, "I D"]
+    fold: Float[Tensor, "I D"]
+    foldable: Bool[Tensor, " I"]
+
+    @property
+    def num_items(self) -> int:
+        """I."""
+        return len(self.item)
+
+    def user_vectors(self, queries: Queries) -> Float[Tensor, "B D"]:
+        """(B, D): the trained row, or by fold-in for rows of -1.
+
+        Paper: TMFUN, part 2, "New users": z_u = sum over the distinct items of the history of fold_i /
+        sqrt(their number).
+        """
+        vectors = F.embedding(queries.users.clamp_min(0), self.user)
+        unseen = queries.users < 0
+        if unseen.any():
+            rows = torch.nonzero(unseen).squeeze(1)
+            vectors = vectors.index_copy(0, rows, self.fold_in(queries.histories.select(rows)))
+        return vectors
+
+    def fold_in(self, histories: Histories) -> Float[Tensor, "B D"]:
+        """(B, D) vectors of users known by their histories alone; zero for an empty one."""
+        pairs = torch.unique(histories.rows() * self.num_items + histories.items)
+        rows, items = pairs // self.num_items, pairs % self.num_items
+        used = self.foldable[items]
+        rows, items = rows[used], items[used]
+        count = torch.bincount(rows, minlength=len(histories)).clamp_min(1)
+        total = torch.zeros(len(histories), self.fold.shape[1]).index_add(0, rows, self.fold[items])
+        return total / count.sqrt()[:, None]
+
+    def scores(self, queries: Queries, items: slice) -> Float[Tensor, "B J"]:
+        """(B, J) inner products."""
+        return self.user_vectors(queries) @ self.item[items].T
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The four attributes."""
+        return {"user": self.user, "item": self.item, "fold": self.fold, "foldable": self.foldable}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> Self:
+        """Take back what `tensors` gave."""
+        return cls(**tensors)

@@ -1,0 +1,82 @@
+"""Attention over a handful of alternatives, some of which may be missing.
+
+Shape legend
+    B  rows   M  alternatives (modalities, or fusion steps)   D  width
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fuserec.shapes import Bool, Float
+
+__all__ = ["attend", "attend_reference", "choice_weights", "unit_or_zero"]
+
+
+def choice_weights(logits: Float[Tensor, "B M"], available: Bool[Tensor, "B M"]) -> Float[Tensor, "B M"]:
+    """Softmax over the available alternatives; a row without any gets zeros (and no gradient).
+
+    Args:
+        logits: (B, M).
+        available: (B, M) True where there is something to choose.
+
+    Example:
+        >>> choice_weights(torch.zeros(1, 3), torch.tensor([[True, True, False]]))
+        tensor([[0.5000, 0.5000, 0.0000]])
+    """
+    lowest = torch.finfo(logits.dtype).min
+    return torch.softmax(logits.masked_fill(~available, lowest), dim=1) * available
+
+
+def attend(
+    query: Float[Tensor, "B D"],
+    keys: Float[Tensor, "M B D"],
+    values: Float[Tensor, "M B D"],
+    available: Bool[Tensor, "B M"],
+) -> Float[Tensor, "B D"]:
+    """What each row's query takes from its alternatives: sum_m a_m v_m, a = softmax(<q, k_m> / sqrt(D)).
+
+    Paper: TMFUN Eq. (6) and (7).
+
+    Args:
+        query: (B, D).
+        keys: (M, B, D), alternative first, so that each is one dense matrix.
+        values: (M, B, D).
+        available: (B, M) alternatives that a row has.
+
+    Returns:
+        (B, D); zero for a row without any alternative.
+    """
+    logits_BM = torch.stack([(query * key).sum(1) for key in keys], dim=1) / query.shape[1] ** 0.5
+    weights_BM = choice_weights(logits_BM, available)
+    total = weights_BM[:, :1] * values[0]
+    for place in range(1, len(values)):
+        total = torch.addcmul(total, weights_BM[:, place, None], values[place])
+    return total
+
+
+def attend_reference(
+    query: Float[Tensor, "B D"],
+    keys: Float[Tensor, "M B D"],
+    values: Float[Tensor, "M B D"],
+    available: Bool[Tensor, "B M"],
+) -> Float[Tensor, "B D"]:
+    """`attend`, literally: row by row, over the alternatives the row has."""
+    rows = []
+    for row in range(len(query)):
+        here = torch.nonzero(available[row]).squeeze(1)
+        if len(here) == 0:
+            rows.append(torch.zeros_like(query[row]))
+            continue
+        logits = (keys[here, row] @ query[row]) / query.shape[1] ** 0.5
+        rows.append(torch.softmax(logits, dim=0) @ values[here, row])
+    return torch.stack(rows)
+
+
+def unit_or_zero(x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+    """x / max(||x||, 1e-8), row by row: unit rows, and zero where x is zero.
+
+    Paper: TMFUN Eq. (8).
+    """
+    return x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(1e-8)

@@ -1,0 +1,275 @@
+"""Sparse graphs and propagation on them.
+
+Shape legend
+    N  rows   M  columns   E  stored entries   D  embedding width   U  users   I  items   K  neighbours
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from fuserec.batch import KnnGraph
+from fuserec.shapes import Bool, Float, Int
+
+__all__ = [
+    "SparseMatrix",
+    "bipartite_graph",
+    "knn_adjacency",
+    "layer_mean",
+    "layer_mean_reference",
+    "normalise",
+    "propagate",
+    "propagate_reference",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SparseMatrix:
+    """A constant sparse matrix with its transpose, ready for products and their gradients.
+
+    Attributes:
+        forward: (N, M) sparse CSR tensor.
+        backward: (M, N) sparse CSR tensor, its transpose. It is the same object where the matrix was
+            found to be symmetric when it was built; real kNN graphs are only half reciprocal, so this is
+            checked and never assumed.
+    """
+
+    forward: Tensor
+    backward: Tensor
+
+    @classmethod
+    def from_entries(
+        cls,
+        rows: Int[Tensor, " E"],
+        columns: Int[Tensor, " E"],
+        values: Float[Tensor, " E"],
+        *,
+        shape: tuple[int, int],
+    ) -> SparseMatrix:
+        """Build from coordinates; entries at the same place are added up."""
+        coo = torch.sparse_coo_tensor(
+            torch.stack([rows, columns]), values, shape, check_invariants=True
+        ).coalesce()
+        forward = _csr(coo)
+        flipped = torch.sparse_coo_tensor(
+            coo.indices().flip(0), coo.values(), (shape[1], shape[0]), check_invariants=True
+        ).coalesce()
+        symmetric = (
+            shape[0] == shape[1]
+            and torch.equal(flipped.indices(), coo.indices())
+            and torch.equal(flipped.values(), coo.values())
+        )
+        return cls(forward, forward if symmetric else _csr(flipped))
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the matrix equals its transpose to the last bit."""
+        return self.backward is self.forward
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, M)."""
+        return self.forward.shape[0], self.forward.shape[1]
+
+    def entries(self) -> tuple[Int[Tensor, " E"], Int[Tensor, " E"], Float[Tensor, " E"]]:
+        """Rows, columns and values of the stored entries, row by row."""
+        crow = self.forward.crow_indices().long()
+        rows = torch.repeat_interleave(torch.arange(self.shape[0], device=crow.device), crow.diff())
+        return rows, self.forward.col_indices().long(), self.forward.values()
+
+    def row_sums(self) -> Float[Tensor, " N"]:
+        """(N,) sum of each row."""
+        rows, _, values = self.entries()
+        return torch.zeros(self.shape[0], dtype=values.dtype, device=values.device).index_add(0, rows, values)
+
+    def dense(self) -> Float[Tensor, "N M"]:
+        """The same matrix, dense; for tests and small graphs."""
+        return self.forward.to_dense()
+
+    def to(self, device: torch.device | str) -> SparseMatrix:
+        """The same matrix on another device."""
+        forward = self.forward.to(device)
+        return SparseMatrix(forward, forward if self.symmetric else self.backward.to(device))
+
+
+def _csr(coo: Tensor) -> Tensor:
+    """CSR with 32-bit indices where they fit: MKL takes them as they are."""
+    index = torch.int32 if max(*coo.shape, coo.values().numel()) < 2**31 else torch.int64
+    rows, columns = coo.indices()
+    crow = torch.zeros(coo.shape[0] + 1, dtype=index)
+    crow[1:] = torch.bincount(rows, minlength=coo.shape[0]).cumsum(0)
+    with warnings.catch_warnings():
+        # torch calls its CSR layout beta, once a process; the products we use are tested here.
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta", category=UserWarning)
+        return torch.sparse_csr_tensor(
+            crow, columns.to(index), coo.values(), tuple(coo.shape), check_invariants=True
+        )
+
+
+class _Product(torch.autograd.Function):
+    """A @ x, whose gradient is A^T @ g; the stored transpose makes both the same fast product."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, matrix: SparseMatrix) -> Tensor:
+        ctx.matrix = matrix  # type: ignore[attr-defined]
+        return matrix.forward @ x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return ctx.matrix.backward @ gradient.contiguous(), None  # type: ignore[attr-defined]
+
+
+def propagate(matrix: SparseMatrix, x: Float[Tensor, "M D"]) -> Float[Tensor, "N D"]:
+    """One step of weighted neighbour averaging, A x.
+
+    Args:
+        matrix: (N, M) constant; no gradient flows into it.
+        x: (M, D) vectors.
+
+    Returns:
+        (N, D) A x, differentiable in x.
+    """
+    result: Tensor = _Product.apply(x, matrix)  # type: ignore[no-untyped-call]
+    return result
+
+
+def propagate_reference(matrix: SparseMatrix, x: Float[Tensor, "M D"]) -> Float[Tensor, "N D"]:
+    """`propagate`, literally: the dense matrix times x."""
+    return matrix.dense() @ x
+
+
+class _LayerMean(torch.autograd.Function):
+    """The mean of the layers by Horner's rule, fused into the products: no layer is kept."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, matrix: SparseMatrix, num_layers: int) -> Tensor:
+        ctx.matrix, ctx.num_layers = matrix, num_layers  # type: ignore[attr-defined]
+        return _horner(matrix.forward, x, num_layers)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        matrix, num_layers = ctx.matrix, ctx.num_layers  # type: ignore[attr-defined]
+        return _horner(matrix.backward, gradient.contiguous(), num_layers), None, None
+
+
+def _horner(csr: Tensor, x: Tensor, num_layers: int) -> Tensor:
+    """(x + A x + ... + A^L x) / (L + 1) as (x + A (x + A (...))) / (L + 1)."""
+    scale = 1.0 / (num_layers + 1)
+    total = x
+    for layer in range(num_layers):
+        factor = scale if layer == num_layers - 1 else 1.0
+        total = torch.addmm(x, csr, total, beta=factor, alpha=factor)
+    return total if num_layers else x.clone()
+
+
+def layer_mean(matrix: SparseMatrix, x: Float[Tensor, "N D"], *, num_layers: int) -> Float[Tensor, "N D"]:
+    """Mean of the vectors after 0 to L steps of propagation.
+
+    Paper: TMFUN Eq. (5); LightGCN (He et al., SIGIR 2020) Eq. (7) and (8) with weights 1 / (L + 1).
+
+    Args:
+        matrix: (N, N) constant.
+        x: (N, D) layer-0 vectors.
+        num_layers: L, at least 0.
+    """
+    result: Tensor = _LayerMean.apply(x, matrix, num_layers)  # type: ignore[no-untyped-call]
+    return result
+
+
+def layer_mean_reference(
+    matrix: SparseMatrix, x: Float[Tensor, "N D"], *, num_layers: int
+) -> Float[Tensor, "N D"]:
+    """`layer_mean`, literally: every layer from the dense matrix, then their mean."""
+    layers = [x]
+    for _ in range(num_layers):
+        layers.append(matrix.dense() @ layers[-1])
+    return torch.stack(layers).mean(0)
+
+
+def normalise(
+    rows: Int[Tensor, " E"], columns: Int[Tensor, " E"], values: Float[Tensor, " E"], *, num_nodes: int
+) -> Float[Tensor, " E"]:
+    """Entries of D^-1/2 S D^-1/2, D the row sums of S.
+
+    A row whose sum is not positive has no root: it, and its column, become empty (zero).
+    """
+    degree = torch.zeros(num_nodes, dtype=values.dtype).index_add(0, rows, values)
+    root = torch.where(degree > 0, degree.clamp_min(torch.finfo(values.dtype).tiny).rsqrt(), 0.0)
+    # the roots first: their product commutes to the last bit, so a symmetric S stays symmetric
+    return values * (root[rows] * root[columns])
+
+
+def bipartite_graph(
+    users: Int[Tensor, " E"], items: Int[Tensor, " E"], *, num_users: int, num_items: int
+) -> SparseMatrix:
+    """The symmetric normalised user-item graph, users first.
+
+    An entry is 1 / sqrt(d_u d_i) for every distinct pair; users and items without one have empty rows.
+    Paper: TMFUN Eq. (5).
+
+    Returns:
+        (U + I, U + I).
+    """
+    pair = torch.unique(users * num_items + items)
+    user, item = pair // num_items, pair % num_items + num_users
+    rows, columns = torch.cat([user, item]), torch.cat([item, user])
+    nodes = num_users + num_items
+    values = normalise(rows, columns, torch.ones(len(rows)), num_nodes=nodes)
+    return SparseMatrix.from_entries(rows, columns, values, shape=(nodes, nodes))
+
+
+def knn_adjacency(
+    graph: KnnGraph, present: Bool[Tensor, " I"], *, directed: bool = False, self_loops: bool = True
+) -> SparseMatrix:
+    """The normalised adjacency of a neighbour graph.
+
+    Paper: TMFUN Eq. (2). Each item's neighbours without itself, then itself with weight 1; rows and
+    columns of items that lack the modality are empty; S := max(S, S^T) unless directed;
+    then D^-1/2 S D^-1/2.
+
+    Args:
+        graph: (I, K) neighbours and weights; an entry for the item itself is left out.
+        present: (I,) items that have the modality.
+        directed: keep S as it is instead of taking max(S, S^T).
+        self_loops: give each present item itself as a neighbour with weight 1.
+
+    Returns:
+        (I, I).
+    """
+    num_items = len(present)
+    rows = torch.arange(num_items).repeat_interleave(graph.neighbours.shape[1])
+    columns, values = graph.neighbours.reshape(-1), graph.weights.reshape(-1)
+    kept = (columns >= 0) & (columns != rows)
+    kept &= present[rows] & present[columns.clamp_min(0)]
+    rows, columns, values = rows[kept], columns[kept], values[kept]
+    if not directed:
+        rows, columns, values = _max_with_transpose(rows, columns, values, num_items)
+    if self_loops:
+        own = torch.nonzero(present).squeeze(1)
+        rows, columns = torch.cat([rows, own]), torch.cat([columns, own])
+        values = torch.cat([values, torch.ones(len(own), dtype=values.dtype)])
+    values = normalise(rows, columns, values, num_nodes=num_items)
+    return SparseMatrix.from_entries(rows, columns, values, shape=(num_items, num_items))
+
+
+def _max_with_transpose(
+    rows: Tensor, columns: Tensor, values: Tensor, num_items: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Entries of max(S, S^T), where an absent entry counts as 0 and a negative one gives way to it.
+
+    S holds each place at most once.
+    """
+    keys = torch.cat([rows * num_items + columns, columns * num_items + rows])
+    both, place, copies = torch.unique(keys, return_inverse=True, return_counts=True)
+    # an entry that stands in one direction only meets the 0 of the other
+    largest = torch.where(copies > 1, -torch.inf, 0.0).to(values.dtype)
+    largest = largest.scatter_reduce(0, place, torch.cat([values, values]), "amax")
+    stored = largest != 0
+    return both[stored] // num_items, both[stored] % num_items, largest[stored]

@@ -1,0 +1,132 @@
+"""A run folder: what training leaves on disk, in JSON, TOML and safetensors only.
+
+    recipe.toml or recipe.json   as it was given
+    config.json                  as it was resolved: every default, the seed
+    provenance.json              commit, versions, threads, seed, hashes of the dataset and its split
+    scorer.safetensors           all that recommending needs; its kind is in the file's metadata
+    model.safetensors            the parameters of the best epoch (models trained by gradient)
+    log.jsonl                    one line an epoch: losses, validation, seconds
+    metrics.json                 means per evaluation ("valid", "test", ...), each with its protocol
+    values/<evaluation>.npz      the same per user, for paired tests; never committed anywhere
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from fuserec.errors import CheckpointError, ConfigError, DataError, nearest
+from fuserec.files import read_json, write_bytes, write_json
+from fuserec.models.protocol import Scorer
+from fuserec.models.registry import SCORERS
+from fuserec.training.config import Recipe, parse_recipe
+
+__all__ = ["Run", "save_scorer", "save_tensors"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished run, read from its folder.
+
+    Attributes:
+        path: the folder.
+        recipe: as resolved.
+        provenance: where the run came from; see the module's docstring.
+    """
+
+    path: Path
+    recipe: Recipe
+    provenance: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Read a run folder's descriptions; the tensors are read when they are asked for.
+
+        Raises:
+            CheckpointError: the folder is missing, broken, or no run.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise CheckpointError(f"expected a run folder, but {path} does not exist; make one with 'fuserec train'")
+        try:
+            recipe = parse_recipe(read_json(path / "config.json"))
+            provenance = read_json(path / "provenance.json")
+        except (ConfigError, DataError) as error:
+            raise CheckpointError(f"{path} is not a run folder that can be read: {error}") from error
+        return cls(path=path, recipe=recipe, provenance=provenance)
+
+    def scorer(self) -> Scorer:
+        """The fitted model.
+
+        Raises:
+            CheckpointError: the file is missing or broken.
+        """
+        file = self.path / "scorer.safetensors"
+        try:
+            with safe_open(file, framework="pt") as opened:  # type: ignore[no-untyped-call]
+                kind = (opened.metadata() or {}).get("kind", "")
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"expected a scorer in {file}, got: {error}") from error
+        if kind not in SCORERS:
+            raise CheckpointError(f"{file} holds a scorer of unknown kind {kind!r}; {nearest(kind, SCORERS)}")
+        return SCORERS[kind].from_tensors(tensors)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What has been measured: evaluation -> {"protocol", "protocol_hash", "metrics"}."""
+        metrics: dict[str, Any] = read_json(self.path / "metrics.json")
+        return metrics
+
+    def add_metrics(
+        self, evaluation: str, report: Mapping[str, Any], values: Mapping[str, np.ndarray[Any, Any]]
+    ) -> None:
+        """Store an evaluation; an older one of the same name is replaced."""
+        (self.path / "values").mkdir(exist_ok=True)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **values)  # type: ignore[arg-type]
+        write_bytes(self.path / "values" / f"{evaluation}.npz", buffer.getvalue())
+        write_json(self.path / "metrics.json", {**self.metrics, evaluation: dict(report)})
+
+    def values(self, evaluation: str) -> dict[str, np.ndarray[Any, Any]]:
+        """Per-user values of an evaluation: "users" and one array for each metric.
+
+        Raises:
+            CheckpointError: that evaluation has not been made.
+        """
+        file = self.path / "values" / f"{evaluation}.npz"
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except FileNotFoundError as error:
+            raise CheckpointError(
+                f"{self.path} has no evaluation {evaluation!r}; make it with 'fuserec evaluate'"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"expected per-user values in {file}, got: {error}") from error
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """One record an epoch; empty for a closed form."""
+        lines = (self.path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors as safetensors, beside the place and renamed."""
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(whole, metadata=dict(metadata or {})))
+
+
+def save_scorer(path: Path, scorer: Scorer) -> None:
+    """Write a scorer with its kind, so that `Run.scorer` finds its class again."""
+    save_tensors(path, scorer.tensors(), {"kind": scorer.kind})

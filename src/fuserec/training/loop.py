@@ -1,0 +1,217 @@
+"""The one training loop. It knows no model by name and never sees a held-out pair: validation is a
+function that it is given, and there is no way from here to the test split.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fuserec.batch import Corpus, PairBatch
+from fuserec.errors import ConfigError, TrainingError, nearest
+from fuserec.models.protocol import Gradient, Scorer
+from fuserec.training.config import TrainConfig
+from fuserec.training.negatives import PairSampler
+from fuserec.training.progress import Progress, Silent
+from fuserec.training.seeds import named_generator
+
+__all__ = ["EpochRecord", "Fitted", "train_epoch", "fit_by_gradient", "total_loss"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRecord:
+    """One line of the log.
+
+    Attributes:
+        epoch: counted from 1.
+        losses: mean of each unweighted term, and ``total``, over the epoch's steps.
+        validation: means of the validation metrics; empty where this epoch was not evaluated.
+        train_seconds: wall time of the steps and of what is built once an epoch.
+        evaluation_seconds: wall time of the validation.
+    """
+
+    epoch: int
+    losses: Mapping[str, float]
+    validation: Mapping[str, float]
+    train_seconds: float
+    evaluation_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """What training leaves.
+
+    Attributes:
+        scorer: of the best epoch, on the CPU.
+        weights: the model's parameters at the best epoch.
+        best_epoch: counted from 1.
+        log: one record an epoch.
+    """
+
+    scorer: Scorer
+    weights: dict[str, Tensor]
+    best_epoch: int
+    log: tuple[EpochRecord, ...]
+
+
+def fit_by_gradient(
+    build: Callable[[torch.Generator], Gradient],
+    corpus: Corpus,
+    config: TrainConfig,
+    loss_weights: Mapping[str, float],
+    *,
+    seed: int,
+    validate: Callable[[Scorer], Mapping[str, float]],
+    progress: Progress | None = None,
+) -> Fitted:
+    """Train until the validation metric stops getting better, and keep the best epoch.
+
+    Args:
+        build: makes the model from the generator of its initial weights.
+        corpus: training interactions.
+        config: the loop's options.
+        loss_weights: weight of each term that the model returns; the same names exactly.
+        seed: of all generators.
+        validate: means of the validation metrics of a scorer.
+        progress: who watches.
+
+    Raises:
+        TrainingError: a loss is not finite, or no negative can be drawn.
+        ConfigError: the weights' names are not the losses', or the monitored metric is not measured.
+    """
+    progress = progress or Silent()
+    device = _device(config.device)
+    model = build(named_generator(seed, "init"))
+    module = _as_module(model).to(device)
+    sampler = PairSampler(
+        corpus,
+        batch_size=config.batch_size,
+        shuffle=named_generator(seed, "shuffle"),
+        negatives=named_generator(seed, "negatives"),
+    )
+    optimiser = torch.optim.Adam(module.parameters(), lr=config.learning_rate, fused=True)
+    log: list[EpochRecord] = []
+    best: Fitted | None = None
+    best_value, evaluations_since_best = -math.inf, 0
+    for epoch in range(1, config.epochs + 1):
+        progress.start(len(sampler), f"epoch {epoch}")
+        started = time.perf_counter()
+        losses = train_epoch(model, sampler, optimiser, loss_weights, device=device, progress=progress)
+        trained = time.perf_counter()
+        evaluated = epoch % config.evaluate_every == 0 or epoch == config.epochs
+        scorer = on_cpu(model.scorer()) if evaluated else None
+        validation = dict(validate(scorer)) if scorer is not None else {}
+        log.append(
+            EpochRecord(
+                epoch=epoch,
+                losses=losses,
+                validation=validation,
+                train_seconds=trained - started,
+                evaluation_seconds=time.perf_counter() - trained,
+            )
+        )
+        progress.done()
+        if scorer is None:
+            continue
+        value = _monitored(validation, config.monitor)
+        if value > best_value:
+            weights = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
+            best = Fitted(scorer=scorer, weights=weights, best_epoch=epoch, log=())
+            best_value, evaluations_since_best = value, 0
+        else:
+            evaluations_since_best += 1
+        progress.note(
+            f"epoch {epoch}: loss {losses['total']:.4f}, {config.monitor} {value:.4f} "
+            f"(best {best_value:.4f}, {evaluations_since_best} evaluations ago)"
+        )
+        if evaluations_since_best >= config.patience:
+            break
+    if best is None:
+        raise TrainingError(
+            f"expected a validation value of {config.monitor}, got none above minus infinity in "
+            f"{len(log)} epochs; check that the split has validation pairs"
+        )
+    return Fitted(scorer=best.scorer, weights=best.weights, best_epoch=best.best_epoch, log=tuple(log))
+
+
+def train_epoch(
+    model: Gradient,
+    sampler: PairSampler,
+    optimiser: torch.optim.Optimizer,
+    loss_weights: Mapping[str, float],
+    *,
+    device: torch.device,
+    progress: Progress,
+) -> dict[str, float]:
+    """One pass over the training pairs; the mean of each term over the steps."""
+    model.begin_epoch()
+    sums: dict[str, float] = {}
+    for step, batch in enumerate(sampler.epoch(), start=1):
+        optimiser.zero_grad(set_to_none=True)
+        terms = model.losses(_to(batch, device))
+        total = total_loss(terms, loss_weights)
+        values = {name: term.item() for name, term in terms.items()} | {"total": total.item()}
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"loss {name!r} is {value} at step {step} of the epoch; lower the learning rate or its weight"
+                )
+            sums[name] = sums.get(name, 0.0) + value
+        total.backward()
+        optimiser.step()
+        progress.step(1, **values)
+    return {name: value / len(sampler) for name, value in sums.items()}
+
+
+def total_loss(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """The weighted sum of the terms.
+
+    Raises:
+        ConfigError: a term has no weight, or a weight no term.
+    """
+    for name in weights:
+        if name not in terms:
+            raise ConfigError(f"[loss_weights] names {name!r}, which is no loss; {nearest(name, terms)}")
+    for name in terms:
+        if name not in weights:
+            raise ConfigError(f"expected a weight for the loss {name!r} in [loss_weights], got none")
+    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+
+def on_cpu(scorer: Scorer) -> Scorer:
+    """The same scorer with its tensors on the CPU, where evaluation and serving run."""
+    return type(scorer).from_tensors({name: tensor.cpu() for name, tensor in scorer.tensors().items()})
+
+
+def _monitored(validation: Mapping[str, float], monitor: str) -> float:
+    if monitor not in validation:
+        raise ConfigError(f"monitor {monitor!r} is not measured; {nearest(monitor, validation)}")
+    return validation[monitor]
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device 'cuda' was asked for, but torch finds none; use 'cpu' or 'auto'")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def _as_module(model: Gradient) -> torch.nn.Module:
+    assert isinstance(model, torch.nn.Module)
+    return model
+
+
+def _to(batch: PairBatch, device: torch.device) -> PairBatch:
+    if device.type == "cpu":
+        return batch
+    return PairBatch(
+        users=batch.users.to(device),
+        positives=batch.positives.to(device),
+        negatives=batch.negatives.to(device),
+    )

@@ -1,0 +1,99 @@
+"""A prepared dataset as one .npz of plain arrays: what a machine without data libraries can train on."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fuserec.batch import Corpus, KnnGraph, Modality, Pairs, Prepared
+from fuserec.errors import DataError
+from fuserec.files import write_bytes
+
+__all__ = ["load_prepared", "save_prepared"]
+
+FORMAT = 1
+
+
+def save_prepared(prepared: Prepared, path: Path) -> None:
+    """Write a prepared dataset to one .npz, beside its place and renamed."""
+    corpus = prepared.corpus
+    arrays: dict[str, Any] = {
+        "format": np.int64(FORMAT),
+        "num_users": np.int64(corpus.num_users),
+        "num_items": np.int64(corpus.num_items),
+        "repeats": np.bool_(prepared.repeats),
+        "split": np.str_(prepared.split),
+        "dataset_hash": np.str_(prepared.dataset_hash),
+        "split_hash": np.str_(prepared.split_hash),
+        "modalities": np.array([modality.name for modality in corpus.modalities], dtype=np.str_),
+    }
+    for part, pairs in (("train", corpus.train), ("valid", prepared.valid), ("test", prepared.test)):
+        arrays[f"{part}.users"], arrays[f"{part}.items"] = pairs.users.numpy(), pairs.items.numpy()
+    for modality in corpus.modalities:
+        arrays[f"{modality.name}.present"] = modality.present.numpy()
+        if modality.features is not None:
+            arrays[f"{modality.name}.features"] = modality.features.numpy()
+        if modality.graph is not None:
+            arrays[f"{modality.name}.neighbours"] = modality.graph.neighbours.numpy()
+            arrays[f"{modality.name}.weights"] = modality.graph.weights.numpy()
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_bytes(Path(path), buffer.getvalue())
+
+
+def load_prepared(path: Path) -> Prepared:
+    """Read what `save_prepared` wrote.
+
+    Raises:
+        DataError: the file is missing, broken, or of another format.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return _from_arrays(arrays)
+    except FileNotFoundError as error:
+        raise DataError(f"expected a prepared dataset, but {path} does not exist") from error
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"expected a prepared dataset in {path}, got: {error}") from error
+
+
+def _from_arrays(arrays: dict[str, np.ndarray[Any, Any]]) -> Prepared:
+    if int(arrays["format"]) != FORMAT:
+        raise DataError(f"expected a prepared dataset of format {FORMAT}, got {int(arrays['format'])}")
+
+    def tensor(name: str) -> torch.Tensor:
+        return torch.from_numpy(arrays[name])
+
+    def modality(name: str) -> Modality:
+        return Modality(
+            name=name,
+            present=tensor(f"{name}.present"),
+            features=tensor(f"{name}.features") if f"{name}.features" in arrays else None,
+            graph=KnnGraph(neighbours=tensor(f"{name}.neighbours"), weights=tensor(f"{name}.weights"))
+            if f"{name}.neighbours" in arrays
+            else None,
+        )
+
+    pairs = {
+        part: Pairs(users=tensor(f"{part}.users"), items=tensor(f"{part}.items"))
+        for part in ("train", "valid", "test")
+    }
+    return Prepared(
+        corpus=Corpus(
+            num_users=int(arrays["num_users"]),
+            num_items=int(arrays["num_items"]),
+            train=pairs["train"],
+            modalities=tuple(modality(str(name)) for name in arrays["modalities"]),
+        ),
+        valid=pairs["valid"],
+        test=pairs["test"],
+        split=str(arrays["split"]),
+        repeats=bool(arrays["repeats"]),
+        dataset_hash=str(arrays["dataset_hash"]),
+        split_hash=str(arrays["split_hash"]),
+    )
