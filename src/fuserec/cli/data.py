@@ -1,0 +1,238 @@
+"""``fuserec data``: from raw files to a dataset folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from fuserec.data import BuildOptions, Manifest, Sources
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="data",
+    help="Build a dataset from raw files, check the files, describe a dataset.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_Events = Annotated[Path, typer.Option("--events", help="The log: .csv, .tsv or .parquet, one event a row.")]
+_Items = Annotated[
+    Path | None,
+    typer.Option("--items", help="The catalogue: one item a row. Default: the items of the events."),
+]
+_Features = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--features",
+        metavar="NAME=FILE",
+        help="A feature matrix: .npy in the order of --items, or .npz or .parquet with ids. May be repeated.",
+    ),
+]
+_Graphs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--graph",
+        metavar="NAME=FILE",
+        help="A ready neighbour graph: .npz with neighbours and weights. May be repeated.",
+    ),
+]
+_Columns = Annotated[
+    str,
+    typer.Option(
+        "--columns",
+        metavar="ROLE=COLUMN,...",
+        help="Columns of the roles user, item, time, rating, split (may be repeated), title, category, text, "
+        "image. 'time=' says there is none. Default: found by their common names.",
+    ),
+]
+_Splits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--split",
+        metavar="KIND",
+        help="column, leave-one-out or random; may be repeated. Default: column if there is one, else "
+        "leave-one-out.",
+    ),
+]
+_Fractions = Annotated[
+    str,
+    typer.Option(
+        "--fractions", metavar="TRAIN,VALID,TEST", help="Of each user's events, for --split random."
+    ),
+]
+_MinRating = Annotated[float | None, typer.Option("--min-rating", help="Leave out events rated lower.")]
+_Repeats = Annotated[
+    str,
+    typer.Option(
+        "--repeats",
+        metavar="drop|keep",
+        help="drop: a user's first event with an item counts, and seen items are never recommended. keep: all "
+        "count, and seen items stay candidates (music, groceries).",
+    ),
+]
+_TimeUnit = Annotated[
+    str, typer.Option("--time-unit", metavar="auto|s|ms|us|ns", help="Unit of times written as numbers.")
+]
+_Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse if any row would be left out, or a unit guessed.")
+]
+_Seed = Annotated[int, typer.Option("--seed", help="Seed of --split random.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")]
+
+
+@app.command("build")
+def build_command(
+    out: Annotated[Path, typer.Argument(help="The folder to make.")],
+    events: _Events,
+    items: _Items = None,
+    features: _Features = None,
+    graph: _Graphs = None,
+    columns: _Columns = "",
+    split: _Splits = None,
+    fractions: _Fractions = "0.8,0.1,0.1",
+    min_rating: _MinRating = None,
+    repeats: _Repeats = "drop",
+    time_unit: _TimeUnit = "auto",
+    strict: _Strict = False,
+    seed: _Seed = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a dataset that stands there.")
+    ] = False,
+    json: _Json = False,
+) -> None:
+    """Build a dataset folder from raw files.
+
+    Example:
+      fuserec data build shop --events events.csv --items items.csv --features text=text.npy
+    """
+    from fuserec.data import build
+
+    sources = _sources(events, items, features, graph)
+    options = _options(columns, split, fractions, min_rating, repeats, time_unit, strict, seed)
+    dataset = build(out, sources, options, overwrite=overwrite)
+    _print(dataset.manifest, json)
+
+
+@app.command("check")
+def check_command(
+    events: _Events,
+    items: _Items = None,
+    features: _Features = None,
+    graph: _Graphs = None,
+    columns: _Columns = "",
+    split: _Splits = None,
+    fractions: _Fractions = "0.8,0.1,0.1",
+    min_rating: _MinRating = None,
+    repeats: _Repeats = "drop",
+    time_unit: _TimeUnit = "auto",
+    strict: _Strict = False,
+    seed: _Seed = 0,
+    json: _Json = False,
+) -> None:
+    """Inspect raw files as build does, and write nothing.
+
+    Exits with 1 and says why if build would refuse them.
+
+    Example:
+      fuserec data check --events events.csv --items items.csv --strict
+    """
+    from fuserec.data import check
+
+    sources = _sources(events, items, features, graph)
+    options = _options(columns, split, fractions, min_rating, repeats, time_unit, strict, seed)
+    _print(check(sources, options), json)
+
+
+@app.command("show")
+def show_command(
+    dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
+    json: _Json = False,
+) -> None:
+    """Describe a dataset: counts, histories, splits, modalities, what the build noticed.
+
+    Example:
+      fuserec data show shop
+    """
+    from fuserec.data import Dataset
+
+    _print(Dataset.open(dataset, verify=False).manifest, json)
+
+
+def _sources(
+    events: Path, items: Path | None, features: list[str] | None, graphs: list[str] | None
+) -> Sources:
+    from fuserec.data import Sources
+
+    return Sources(
+        events=events,
+        items=items,
+        features=_named_files(features, "--features"),
+        graphs=_named_files(graphs, "--graph"),
+    )
+
+
+def _named_files(pairs: list[str] | None, option: str) -> dict[str, Path]:
+    """NAME=FILE, each name once."""
+    from fuserec.errors import ConfigError
+
+    files: dict[str, Path] = {}
+    for pair in pairs or []:
+        name, _, file = pair.partition("=")
+        if not name or not file:
+            raise ConfigError(f"expected {option} NAME=FILE, got {pair!r}")
+        if name in files:
+            raise ConfigError(f"expected every name once, but {option} {name}= is given twice")
+        files[name] = Path(file)
+    return files
+
+
+def _options(
+    columns: str,
+    split: list[Any] | None,
+    fractions: str,
+    min_rating: float | None,
+    repeats: Any,
+    time_unit: Any,
+    strict: bool,
+    seed: int,
+) -> BuildOptions:
+    from fuserec.data import BuildOptions
+    from fuserec.data.columns import parse_columns
+
+    roles, split_columns = parse_columns(columns)
+    # Words are not checked here: BuildOptions refuses those that it does not know.
+    return BuildOptions(
+        columns=roles,
+        split_columns=split_columns,
+        splits=tuple(split or ()),
+        fractions=_fractions(fractions),
+        min_rating=min_rating,
+        repeats=repeats,
+        time_unit=time_unit,
+        strict=strict,
+        seed=seed,
+    )
+
+
+def _fractions(text: str) -> tuple[float, float, float]:
+    from fuserec.errors import ConfigError
+
+    try:
+        train, valid, test = map(float, text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"expected --fractions TRAIN,VALID,TEST, got {text!r}") from error
+    return train, valid, test
+
+
+def _print(manifest: Manifest, json: bool) -> None:
+    from fuserec.cli import terminal
+    from fuserec.data.show import describe
+
+    if json:
+        terminal.print_json(manifest.model_dump(mode="json"))
+    else:
+        typer.echo(describe(manifest), nl=False)

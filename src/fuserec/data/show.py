@@ -1,0 +1,105 @@
+"""A dataset in words, from its manifest alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from fuserec.data.schema import Manifest
+
+__all__ = ["describe"]
+
+
+def describe(manifest: Manifest) -> str:
+    """Markdown for people: counts, splits, modalities and what the build noticed."""
+    return "\n".join(_lines(manifest)) + "\n"
+
+
+def _lines(manifest: Manifest) -> Iterator[str]:
+    counts = manifest.counts
+    yield "# Dataset"
+    yield ""
+    if manifest.synthetic:
+        yield "**Synthetic: made by a program, not by people.**"
+        yield ""
+    files = ", ".join(source.name for source in manifest.sources.values())
+    yield f"Built from {files} by {manifest.writer}, format version {manifest.format_version}."
+    yield ""
+    yield f"- {counts.users:,} users ({manifest.user_id_type} ids), {counts.items:,} items ({manifest.item_id_type} ids)"
+    yield f"- {counts.interactions:,} interactions, density {100 * counts.density:.3g} %"
+    yield f"- {counts.items_without_events:,} items without an event"
+    if counts.first_time is not None and counts.last_time is not None:
+        yield f"- times from {_moment(counts.first_time)} to {_moment(counts.last_time)}"
+    yield f"- repeats: {manifest.options.repeats}"
+    yield ""
+    yield from _table(
+        ["events a", *counts.history_quantiles],
+        [
+            ["user", *(f"{value:g}" for value in counts.history_quantiles.values())],
+            ["item", *(f"{value:g}" for value in counts.popularity_quantiles.values())],
+        ],
+    )
+    yield ""
+    yield "## Splits"
+    yield ""
+    yield from _table(
+        ["split", "kind", "train", "valid", "test", "test events on cold items", "users in train only"],
+        [
+            [
+                name,
+                split.kind,
+                *(f"{number:,}" for number in (split.train, split.valid, split.test)),
+                f"{split.cold_test:,}",
+                f"{split.train_only_users:,}",
+            ]
+            for name, split in manifest.splits.items()
+        ],
+    )
+    yield ""
+    yield "## Modalities"
+    yield ""
+    yield from _modalities(manifest)
+    yield ""
+    yield "## What the build noticed"
+    yield ""
+    report = manifest.report
+    yield f"{report.events_read:,} events read, {report.events_kept:,} kept, {report.events_rejected:,} left out."
+    if report.findings:
+        yield ""
+    yield from (f"- {finding.line()}" for finding in report.findings)
+    if report.events_rejected:
+        yield ""
+        yield "Rows left out are in rejected.parquet, with their line and the reason."
+
+
+def _modalities(manifest: Manifest) -> Iterator[str]:
+    if not manifest.modalities:
+        yield "None."
+        return
+    items = manifest.counts.items
+    rows = []
+    for name, modality in manifest.modalities.items():
+        features, graph = modality.features, modality.graph
+        rows.append(
+            [
+                name,
+                f"{features.width} {features.dtype}" if features else "-",
+                f"{features.present:,} of {items:,}" if features else "-",
+                f"{graph.neighbours} neighbours" if graph else "-",
+                f"{graph.present:,} of {items:,}" if graph else "-",
+            ]
+        )
+    yield from _table(["modality", "features", "items with features", "graph", "items with neighbours"], rows)
+
+
+def _table(header: list[str], rows: list[list[str]]) -> Iterator[str]:
+    """A Markdown table whose columns also line up in a terminal."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for index, row in enumerate([header, *rows]):
+        yield "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        if index == 0:
+            yield "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+
+
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
