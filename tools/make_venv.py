@@ -79,7 +79,7 @@ def main() -> None:
     root = Path(__file__).resolve().parents[1]
     modules = {name for name in ("venv", "ensurepip") if importlib.util.find_spec(name)}
     is_system = os.path.realpath(sys.executable) == os.path.realpath("/usr/bin/python3")
-    missing = explain_missing(tuple(sys.version_info), modules, is_system=is_system)
+    missing = explain_missing(sys.version_info[:2], modules, is_system=is_system)
     if missing:
         stop(missing)
 
