@@ -1,7 +1,7 @@
 """Squared length of the embeddings that a batch touched.
 
 Shape legend
-    B  pairs   D  embedding width
+    B  pairs   C  items of the pairs   D  embedding width
 """
 
 from __future__ import annotations
@@ -13,23 +13,21 @@ from fuserec.shapes import Float
 __all__ = ["embedding_l2"]
 
 
-def embedding_l2(*parts: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
-    """Sum of the squared entries of all parts, divided by the batch size B.
+def embedding_l2(users: Float[Tensor, "B D"], items: Float[Tensor, "C D"]) -> Float[Tensor, ""]:
+    """Sum of the squared entries of a batch's embeddings, divided by its number of users B.
 
     Paper: TMFUN Eq. (10), the term of gamma, on layer-0 embeddings.
 
     Args:
-        parts: (B, D) each, for example the users', positives' and negatives' embeddings.
+        users: (B, D) embeddings of the users.
+        items: (C, D) embeddings of the positives and the negatives.
 
     Returns:
         () the penalty; an embedding that stands twice in the batch counts twice.
 
     Example:
         >>> import torch
-        >>> float(embedding_l2(torch.ones(2, 3), torch.zeros(2, 3)))
-        3.0
+        >>> float(embedding_l2(torch.ones(2, 3), torch.ones(4, 3)))
+        9.0
     """
-    total = parts[0].square().sum()
-    for part in parts[1:]:
-        total = total + part.square().sum()
-    return total / len(parts[0])
+    return (users.square().sum() + items.square().sum()) / len(users)

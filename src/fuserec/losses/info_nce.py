@@ -6,6 +6,8 @@ Shape legend
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,32 +18,55 @@ from fuserec.shapes import Float
 __all__ = ["info_nce", "info_nce_reference"]
 
 
-class _InfoNce(torch.autograd.Function):
-    """One N x N buffer: the gradient is computed in the forward pass, in place.
+ROWS = 256
+"""Rows of the N x N matrix handled at a time, so that they stay in the processor's cache."""
 
-    Rows are units, so no logit exceeds 1 / temperature and that bound serves as the stable shift.
+LARGEST_EXPONENT = 60.0
+"""exp of this is far from overflow in float32, also when summed."""
+
+
+class _InfoNce(torch.autograd.Function):
+    """One N x N buffer: the gradient is computed in the forward pass, in place, by blocks of rows.
+
+    Rows are units, so no logit exceeds 1 / temperature: small ones need no shift before exp.
     """
 
     @staticmethod
     def forward(ctx: FunctionCtx, a: Tensor, b: Tensor, temperature: float, same_above: float) -> Tensor:
-        count = len(a)
-        cosine = a @ b.T
-        diagonal = cosine.diagonal().clone()
-        masked = cosine > same_above
-        masked.fill_diagonal_(False)
-        weights = cosine.sub_(1.0).div_(temperature).exp_().masked_fill_(masked, 0.0)
-        of_row, of_column = weights.sum(1), weights.sum(0)
-        loss = (of_row.log() + of_column.log()).mean() / 2 - (diagonal - 1.0).mean() / temperature
+        count, shift = len(a), max(0.0, 1.0 / temperature - LARGEST_EXPONENT)
+        scaled, transposed = a / temperature, b.T.contiguous()
+        limit = math.exp(min(same_above / temperature - shift, LARGEST_EXPONENT + 1.0))
+        weights = a.new_empty(count, count)
+        of_row, of_column = a.new_empty(count), a.new_zeros(count)
+        for start in range(0, count, ROWS):
+            rows = weights[start : start + ROWS]
+            torch.mm(scaled[start : start + ROWS], transposed, out=rows)
+            if shift:
+                rows.sub_(shift)
+            rows.exp_()
+            same = rows > limit
+            same.diagonal(start).zero_()
+            if same.any():
+                rows.masked_fill_(same, 0.0)
+            torch.sum(rows, 1, out=of_row[start : start + ROWS])
+            of_column += rows.sum(0)
+        diagonal = (scaled * b).sum(1) - shift
+        loss = (of_row.log() + of_column.log()).mean() / 2 - diagonal.mean()
         if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:  # type: ignore[attr-defined]
-            weights.mul_(of_row.reciprocal()[:, None] + of_column.reciprocal()).div_(2)
-            weights.diagonal().sub_(1.0)
-            weights.div_(count * temperature)
-            ctx.save_for_backward(weights @ b, weights.T @ a)
+            row_share, column_share = of_row.reciprocal(), of_column.reciprocal()
+            of_a, of_b = torch.empty_like(a), torch.zeros_like(b)
+            for start in range(0, count, ROWS):
+                part = slice(start, start + ROWS)
+                rows = weights[part].mul_(row_share[part, None] + column_share)
+                torch.mm(rows, b, out=of_a[part])
+                of_b.addmm_(rows.T, a[part])
+            scale = 1.0 / (2 * count * temperature)
+            ctx.save_for_backward(of_a.sub_(2 * b).mul_(scale), of_b.sub_(2 * a).mul_(scale))
         return loss
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         of_a, of_b = ctx.saved_tensors  # type: ignore[attr-defined]
         return gradient * of_a, gradient * of_b, None, None
 

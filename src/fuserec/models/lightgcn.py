@@ -8,7 +8,7 @@ the factor 1/2 (as in TMFUN Eq. (10), so that both share their recipes' scale). 
 interaction keep a zero vector: their embedding was never trained.
 
 Shape legend
-    N  users and items, users first   U  users   I  items   D  width   B  batch
+    U  users   I  items   D  width   B  batch
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fuserec.errors import ConfigError
 from fuserec.losses import bpr, embedding_l2
 from fuserec.models.two_tower import TwoTower
 from fuserec.nn import FrozenGraph
-from fuserec.ops.graph import SparseMatrix, bipartite_graph, layer_mean, propagate
+from fuserec.ops.graph import SparseMatrix, bipartite_graph, layer_mean
 from fuserec.shapes import Float, Int
 
 __all__ = ["LightGcn", "LightGcnConfig", "embedding_table", "fold_table"]
@@ -66,65 +66,76 @@ class LightGcn(nn.Module):
             )
         )
         self.register_buffer("degree_I", corpus.popularity(), persistent=False)
-        self.embedding = embedding_table(corpus, config.dim, generator=generator)
+        self.user_embedding = embedding_table(corpus.num_users, config.dim, generator=generator)
+        self.item_embedding = embedding_table(corpus.num_items, config.dim, generator=generator)
 
     degree_I: Int[Tensor, " I"]
 
     def begin_epoch(self) -> None:
         """Nothing is built once an epoch."""
 
-    def collaborative(self) -> Float[Tensor, "N D"]:
+    def collaborative(self) -> tuple[Float[Tensor, "U D"], Float[Tensor, "I D"]]:
         """Users and items after propagation, the mean of the layers."""
-        return layer_mean(self.user_item.matrix, self.embedding, num_layers=self.config.num_layers)
+        return layer_mean(
+            self.user_item.matrix,
+            self.user_embedding,
+            self.item_embedding,
+            num_layers=self.config.num_layers,
+        )
 
     def losses(self, batch: PairBatch) -> dict[str, Tensor]:
         """Terms ``bpr`` and ``l2``."""
-        collaborative_ND = self.collaborative()
-        nodes = torch.cat([batch.users, batch.positives + self.num_users, batch.negatives + self.num_users])
-        user_BD, positive_BD, negative_BD = F.embedding(nodes, collaborative_ND).chunk(3)
+        user_UD, item_ID = self.collaborative()
+        items = torch.cat([batch.positives, batch.negatives])
+        user_BD = F.embedding(batch.users, user_UD)
+        positive_BD, negative_BD = F.embedding(items, item_ID).chunk(2)
         return {
             "bpr": bpr((user_BD * positive_BD).sum(1), (user_BD * negative_BD).sum(1)),
-            "l2": embedding_l2(*F.embedding(nodes, self.embedding).chunk(3)),
+            "l2": embedding_l2(
+                F.embedding(batch.users, self.user_embedding), F.embedding(items, self.item_embedding)
+            ),
         }
 
     @torch.no_grad()
     def scorer(self) -> TwoTower:
         """Both towers, and the fold-in of new users."""
-        warm = self.degree_I > 0
-        collaborative_ND = self.collaborative()
-        user_UD, item_ID = collaborative_ND.split([self.num_users, self.num_items])
+        user_UD, item_ID = self.collaborative()
+        warm_I = self.degree_I > 0
         return TwoTower(
-            user=user_UD.clone(),
-            item=torch.where(warm[:, None], item_ID, 0.0),
+            user=user_UD,
+            item=torch.where(warm_I[:, None], item_ID, 0.0),
             fold=fold_table(
-                self.user_item.matrix, self.embedding, self.degree_I, num_layers=self.config.num_layers
+                self.user_item.matrix,
+                self.user_embedding,
+                self.item_embedding,
+                self.degree_I,
+                num_layers=self.config.num_layers,
             ),
-            foldable=warm,
+            foldable=warm_I,
         )
 
 
-def embedding_table(corpus: Corpus, dim: int, *, generator: torch.Generator) -> nn.Parameter:
-    """(U + I, dim) layer-0 embeddings, Xavier uniform over the users and over the items."""
-    table = torch.empty(corpus.num_users + corpus.num_items, dim)
-    users, items = table.split([corpus.num_users, corpus.num_items])
-    nn.init.xavier_uniform_(users, generator=generator)
-    nn.init.xavier_uniform_(items, generator=generator)
-    return nn.Parameter(table)
+def embedding_table(rows: int, dim: int, *, generator: torch.Generator) -> nn.Parameter:
+    """(rows, dim) layer-0 embeddings, Xavier uniform."""
+    return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, dim), generator=generator))
 
 
 def fold_table(
-    graph: SparseMatrix, embedding: Float[Tensor, "N D"], degree: Int[Tensor, " I"], *, num_layers: int
+    matrix: SparseMatrix,
+    user: Float[Tensor, "U D"],
+    item: Float[Tensor, "I D"],
+    degree: Int[Tensor, " I"],
+    *,
+    num_layers: int,
 ) -> Float[Tensor, "I D"]:
     """What one item of a history gives to a new user, before the division by sqrt(n_u).
 
     Paper: TMFUN, part 2, "New users": sum over l = 1..L of Z_I^(l-1) / sqrt(d_i) / (L + 1). Zero for items
     without a training interaction (d_i = 0).
     """
-    num_items = len(degree)
-    layer_ND = embedding
-    total_ID = torch.zeros(num_items, embedding.shape[1])
+    total_ID = torch.zeros_like(item)
     for _ in range(num_layers):
-        total_ID = total_ID + layer_ND[-num_items:]
-        layer_ND = propagate(graph, layer_ND)
+        total_ID = total_ID + item
+        user, item = matrix.forward @ item, matrix.backward @ user
     root_I = degree.clamp_min(1).sqrt()
     return torch.where(degree[:, None] > 0, total_ID / (root_I[:, None] * (num_layers + 1)), 0.0)

@@ -7,7 +7,7 @@ The paper's full text was not available to us. docs/papers/tmfun.md says what it
 build (their numbers are ours), which function and test hold each, and which choices are our own.
 
 Shape legend
-    N  users and items, users first   U  users   I  items   M  modalities   D  width   B  rows of a batch
+    U  users   I  items   M  modalities   D  width   B  rows of a batch
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from fuserec.nn import FrozenGraph
 from fuserec.ops.fusion import attend, unit_or_zero
 from fuserec.ops.graph import SparseMatrix, bipartite_graph, knn_adjacency, layer_mean, propagate
 from fuserec.ops.knn import cosine_knn
+from fuserec.ops.nearest import float32_knn
 from fuserec.ops.spectral import leading_eigenvectors
 from fuserec.shapes import Bool, Float, Int
 
@@ -112,7 +113,8 @@ class Tmfun(nn.Module):
             )
         )
         self.register_buffer("degree_I", corpus.popularity(), persistent=False)
-        self.embedding = embedding_table(corpus, config.dim, generator=generator)
+        self.user_embedding = embedding_table(corpus.num_users, config.dim, generator=generator)
+        self.item_embedding = embedding_table(corpus.num_items, config.dim, generator=generator)
         chosen = _choose(corpus.modalities, config.modalities)
         self.modalities = nn.ModuleDict(
             {modality.name: ModalityGraph(config, modality, generator=generator) for modality in chosen}
@@ -121,10 +123,10 @@ class Tmfun(nn.Module):
             "present_IM", torch.stack([modality.present for modality in chosen], 1), persistent=False
         )
         self.graph_logits_M = nn.Parameter(torch.zeros(len(chosen)))
-        self.early_query, self.early_key, self.early_value = (
-            _square(config.dim, generator) for _ in range(3)
+        # W_Q, W_K, W_V of Eq. (6); W_Q', W_K' of Eq. (7)
+        self.early_query, self.early_key, self.early_value, self.multi_query, self.multi_key = (
+            embedding_table(config.dim, config.dim, generator=generator) for _ in range(5)
         )
-        self.multi_query, self.multi_key = (_square(config.dim, generator) for _ in range(2))
         self.begin_epoch()
 
     degree_I: Int[Tensor, " I"]
@@ -148,38 +150,60 @@ class Tmfun(nn.Module):
         weights_IM = torch.softmax(self.graph_logits_M, 0) * self.present_IM
         return weights_IM / weights_IM.sum(1, keepdim=True).clamp_min(torch.finfo(weights_IM.dtype).tiny)
 
-    def item_graph(self, x: Float[Tensor, "I D"]) -> Float[Tensor, "I D"]:
-        """A^I x without ever forming A^I: each modality graph, then the item's weights. Eq. (3)."""
-        weights_IM = self.modality_weights()
-        total = torch.zeros_like(x)
+    def item_graph(self, x: Float[Tensor, "I D"], rows: Int[Tensor, " B"] | None = None) -> Tensor:
+        """A^I x, of all items or of the given rows, without ever forming A^I. Eq. (3).
+
+        Args:
+            x: (I, D) what travels.
+            rows: (B,) items wanted; None for all.
+
+        Returns:
+            (B, D): each modality graph's answer, weighted by the item's own weights.
+        """
+        weights_BM = self.modality_weights()
+        if rows is not None:
+            weights_BM = F.embedding(rows, weights_BM)
+        total = torch.zeros(len(weights_BM), x.shape[1], device=x.device)
         for place, graph in enumerate(self._graphs()):
-            total = torch.addcmul(total, weights_IM[:, place, None], propagate(graph.adjacency.matrix, x))
+            answer = propagate(graph.adjacency.matrix, x)
+            if rows is not None:
+                answer = F.embedding(rows, answer)
+            total = torch.addcmul(total, weights_BM[:, place, None], answer)
         return total
 
     def warm_ids(self) -> Float[Tensor, "I D"]:
         """E_I, zero for cold items: their embeddings were never trained."""
-        return torch.where(self.warm_I[:, None], self.embedding[self.num_users :], 0.0)
+        return self.item_embedding * self.warm_I[:, None]
 
-    def id_features(self) -> Float[Tensor, "I D"]:
-        """H^I = A^I E_I, from warm columns only. Eq. (4)."""
+    def id_features(self, rows: Int[Tensor, " B"] | None = None) -> Tensor:
+        """H^I = A^I E_I from warm columns only, (B, D) for the given rows or all. Eq. (4)."""
         x = self.warm_ids()
-        for _ in range(self.config.item_layers):
+        for _ in range(self.config.item_layers - 1):
             x = self.item_graph(x)
-        return x
+        return self.item_graph(x, rows)
 
     def modality_features(self, rows: Int[Tensor, " B"]) -> Float[Tensor, "M B D"]:
         """H^m of the given items, zero where an item lacks m. Eq. (4)."""
         return torch.stack([graph.features_of(rows, ids=self.warm_ids) for graph in self._graphs()])
 
-    def collaborative(self) -> Float[Tensor, "N D"]:
-        """[Z_U; Z_I], the mean of the layers. Eq. (5)."""
-        return layer_mean(self.user_item.matrix, self.embedding, num_layers=self.config.num_layers)
+    def collaborative(self) -> tuple[Float[Tensor, "U D"], Float[Tensor, "I D"]]:
+        """Z_U and Z_I, the mean of the layers. Eq. (5)."""
+        return layer_mean(
+            self.user_item.matrix,
+            self.user_embedding,
+            self.item_embedding,
+            num_layers=self.config.num_layers,
+        )
 
     def early_fusion(
         self, z: Float[Tensor, "B D"], h: Float[Tensor, "M B D"], present: Bool[Tensor, "B M"]
     ) -> Float[Tensor, "B D"]:
-        """e: the interaction data asks, the multimodal data answers. Eq. (6)."""
-        return attend(self.early_query(z), self.early_key(h), self.early_value(h), present)
+        """e: the interaction data asks, the multimodal data answers. Eq. (6).
+
+        <z W_Q, h W_K> is <z (W_Q W_K^T), h>, and sum_m a_m (h_m W_V) is (sum_m a_m h_m) W_V: the weights meet
+        each other first, so no modality is multiplied by a matrix of its own.
+        """
+        return attend(z @ (self.early_query @ self.early_key.T), h, present) @ self.early_value
 
     def multi_step_fusion(
         self,
@@ -189,8 +213,8 @@ class Tmfun(nn.Module):
         available: Bool[Tensor, "B 2"],
     ) -> Float[Tensor, "B D"]:
         """g: a second question chooses between e and the item graph's answer. Eq. (7)."""
-        answers_2BD = torch.stack([e, id_feature])
-        return attend(self.multi_query(z), self.multi_key(answers_2BD), answers_2BD, available)
+        question = z @ (self.multi_query @ self.multi_key.T)
+        return attend(question, torch.stack([e, id_feature]), available)
 
     def fuse(
         self,
@@ -227,39 +251,40 @@ class Tmfun(nn.Module):
 
     def losses(self, batch: PairBatch) -> dict[str, Tensor]:
         """Terms ``bpr``, ``contrastive`` and ``l2``. Eq. (10)."""
-        collaborative_ND = self.collaborative()
-        rows, place = torch.unique(torch.cat([batch.positives, batch.negatives]), return_inverse=True)
+        z_UD, z_ID = self.collaborative()
+        items = torch.cat([batch.positives, batch.negatives])
+        rows, place = torch.unique(items, return_inverse=True)
         present_BM = self.present_IM[rows]
         h_MBD = self.modality_features(rows)
-        item_BD = self.fuse(
-            F.embedding(rows + self.num_users, collaborative_ND),
-            h_MBD,
-            F.embedding(rows, self.id_features()),
-            present_BM,
-        )
-        user_BD = F.embedding(batch.users, collaborative_ND)
+        item_BD = self.fuse(F.embedding(rows, z_ID), h_MBD, self.id_features(rows), present_BM)
+        user_BD = F.embedding(batch.users, z_UD)
         positive_BD, negative_BD = F.embedding(place, item_BD).chunk(2)
         is_positive_B = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
         is_positive_B[place[: len(batch.positives)]] = True
-        nodes = torch.cat([batch.users, batch.positives + self.num_users, batch.negatives + self.num_users])
         return {
             "bpr": bpr((user_BD * positive_BD).sum(1), (user_BD * negative_BD).sum(1)),
-            "contrastive": self.contrastive(h_MBD[:, is_positive_B], present_BM[is_positive_B]),
-            "l2": embedding_l2(*F.embedding(nodes, self.embedding).chunk(3)),
+            "contrastive": self.contrastive(h_MBD, present_BM & is_positive_B[:, None]),
+            "l2": embedding_l2(
+                F.embedding(batch.users, self.user_embedding), F.embedding(items, self.item_embedding)
+            ),
         }
 
     @torch.no_grad()
     def scorer(self) -> TwoTower:
         """Both towers as they stand; cold items and new users by the formulas of the specification."""
-        user_UD, z_ID = self.collaborative().split([self.num_users, self.num_items])
+        user_UD, z_ID = self.collaborative()
         every = torch.arange(self.num_items, device=z_ID.device)
         item_ID = self.fuse(
             self.with_cold_items(z_ID), self.modality_features(every), self.id_features(), self.present_IM
         )
         fold_ID = fold_table(
-            self.user_item.matrix, self.embedding, self.degree_I, num_layers=self.config.num_layers
+            self.user_item.matrix,
+            self.user_embedding,
+            self.item_embedding,
+            self.degree_I,
+            num_layers=self.config.num_layers,
         )
-        return TwoTower(user=user_UD.clone(), item=item_ID, fold=fold_ID, foldable=self.warm_I)
+        return TwoTower(user=user_UD, item=item_ID, fold=fold_ID, foldable=self.warm_I)
 
     def with_cold_items(self, z: Float[Tensor, "I D"]) -> Float[Tensor, "I D"]:
         """z, with the weighted mean of its warm neighbours in A^I for each item without interactions.
@@ -326,7 +351,7 @@ class ModalityGraph(nn.Module):
         share = self.config.frozen_share
         if self.learns_graph:
             learnt = knn_adjacency(
-                cosine_knn(self.projected(), self.present, self.config.num_neighbours),
+                float32_knn(self.projected(), self.present, self.config.num_neighbours),
                 self.present,
                 directed=self.config.directed,
             )
@@ -336,7 +361,7 @@ class ModalityGraph(nn.Module):
             self.row_sums = self.travel(torch.ones(len(self.present), 1, device=self.present.device))[:, 0]
 
     def travel(self, x: Float[Tensor, "I D"]) -> Float[Tensor, "I D"]:
-        """x after all steps on this graph."""
+        """X after all steps on this graph."""
         for _ in range(self.config.item_layers):
             x = propagate(self.adjacency.matrix, x)
         return x
@@ -348,13 +373,11 @@ class ModalityGraph(nn.Module):
         if self.travelled is None:
             return F.embedding(rows, self.travel(ids()))
         weight, bias = self.projection.weight, self.projection.bias
-        return torch.addmm(
-            self.row_sums[rows, None] * bias, F.embedding(rows, self.travelled), weight.T
-        )
+        return torch.addmm(self.row_sums[rows, None] * bias, F.embedding(rows, self.travelled), weight.T)
 
 
 def mix(one: SparseMatrix, other: SparseMatrix, *, share: float) -> SparseMatrix:
-    """share * one + (1 - share) * other."""
+    """Share * one + (1 - share) * other."""
     rows, columns, values = zip(one.entries(), other.entries(), strict=True)
     return SparseMatrix.from_entries(
         torch.cat(rows),
@@ -362,12 +385,6 @@ def mix(one: SparseMatrix, other: SparseMatrix, *, share: float) -> SparseMatrix
         torch.cat([share * values[0], (1.0 - share) * values[1]]),
         shape=one.shape,
     )
-
-
-def _square(dim: int, generator: torch.Generator) -> nn.Linear:
-    layer = nn.Linear(dim, dim, bias=False)
-    nn.init.xavier_uniform_(layer.weight, generator=generator)
-    return layer
 
 
 def _choose(modalities: tuple[Modality, ...], names: tuple[str, ...]) -> list[Modality]:

@@ -30,53 +30,44 @@ def choice_weights(logits: Float[Tensor, "B M"], available: Bool[Tensor, "B M"])
 
 
 def attend(
-    query: Float[Tensor, "B D"],
-    keys: Float[Tensor, "M B D"],
-    values: Float[Tensor, "M B D"],
-    available: Bool[Tensor, "B M"],
+    query: Float[Tensor, "B D"], answers: Float[Tensor, "M B D"], available: Bool[Tensor, "B M"]
 ) -> Float[Tensor, "B D"]:
-    """What each row's query takes from its alternatives: sum_m a_m v_m, a = softmax(<q, k_m> / sqrt(D)).
+    """What each row's query takes from its answers: sum_m a_m h_m, a = softmax(<q, h_m> / sqrt(D)).
 
     Paper: TMFUN Eq. (6) and (7).
 
     Args:
         query: (B, D).
-        keys: (M, B, D), alternative first, so that each is one dense matrix.
-        values: (M, B, D).
-        available: (B, M) alternatives that a row has.
+        answers: (M, B, D), alternative first, so that each is one dense matrix.
+        available: (B, M) answers that a row has.
 
     Returns:
-        (B, D); zero for a row without any alternative.
+        (B, D); zero for a row without any answer.
     """
-    logits_BM = torch.stack([(query * key).sum(1) for key in keys], dim=1) / query.shape[1] ** 0.5
+    logits_BM = torch.stack([(query * answer).sum(1) for answer in answers], dim=1) / query.shape[1] ** 0.5
     weights_BM = choice_weights(logits_BM, available)
-    total = weights_BM[:, :1] * values[0]
-    for place in range(1, len(values)):
-        total = torch.addcmul(total, weights_BM[:, place, None], values[place])
+    total = weights_BM[:, :1] * answers[0]
+    for place in range(1, len(answers)):
+        total = torch.addcmul(total, weights_BM[:, place, None], answers[place])
     return total
 
 
 def attend_reference(
-    query: Float[Tensor, "B D"],
-    keys: Float[Tensor, "M B D"],
-    values: Float[Tensor, "M B D"],
-    available: Bool[Tensor, "B M"],
+    query: Float[Tensor, "B D"], answers: Float[Tensor, "M B D"], available: Bool[Tensor, "B M"]
 ) -> Float[Tensor, "B D"]:
-    """`attend`, literally: row by row, over the alternatives the row has."""
+    """`attend`, literally: row by row, over the answers that the row has."""
     rows = []
     for row in range(len(query)):
         here = torch.nonzero(available[row]).squeeze(1)
-        if len(here) == 0:
-            rows.append(torch.zeros_like(query[row]))
-            continue
-        logits = (keys[here, row] @ query[row]) / query.shape[1] ** 0.5
-        rows.append(torch.softmax(logits, dim=0) @ values[here, row])
+        logits = (answers[here, row] @ query[row]) / query.shape[1] ** 0.5
+        rows.append(torch.softmax(logits, dim=0) @ answers[here, row])
     return torch.stack(rows)
 
 
 def unit_or_zero(x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-    """x / max(||x||, 1e-8), row by row: unit rows, and zero where x is zero.
+    """X / max(||x||, 1e-8), row by row: unit rows, and zero where x is zero.
 
     Paper: TMFUN Eq. (8).
     """
-    return x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(1e-8)
+    length: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return x / length.clamp_min(1e-8)

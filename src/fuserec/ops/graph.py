@@ -105,7 +105,9 @@ def _csr(coo: Tensor) -> Tensor:
     crow[1:] = torch.bincount(rows, minlength=coo.shape[0]).cumsum(0)
     with warnings.catch_warnings():
         # torch calls its CSR layout beta, once a process; the products we use are tested here.
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta", category=UserWarning)
+        warnings.filterwarnings(
+            "ignore", message="Sparse CSR tensor support is in beta", category=UserWarning
+        )
         return torch.sparse_csr_tensor(
             crow, columns.to(index), coo.values(), tuple(coo.shape), check_invariants=True
         )
@@ -121,7 +123,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
         return ctx.matrix.backward @ gradient.contiguous(), None  # type: ignore[attr-defined]
 
 
@@ -145,52 +147,82 @@ def propagate_reference(matrix: SparseMatrix, x: Float[Tensor, "M D"]) -> Float[
 
 
 class _LayerMean(torch.autograd.Function):
-    """The mean of the layers by Horner's rule, fused into the products: no layer is kept."""
+    """The mean of the layers by Horner's rule, fused into the products: no layer is kept.
+
+    The operator is symmetric, so its gradient is the operator itself.
+    """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, matrix: SparseMatrix, num_layers: int) -> Tensor:
+    def forward(
+        ctx: FunctionCtx, user: Tensor, item: Tensor, matrix: SparseMatrix, num_layers: int
+    ) -> tuple[Tensor, Tensor]:
         ctx.matrix, ctx.num_layers = matrix, num_layers  # type: ignore[attr-defined]
-        return _horner(matrix.forward, x, num_layers)
+        return _horner(matrix, user, item, num_layers)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        matrix, num_layers = ctx.matrix, ctx.num_layers  # type: ignore[attr-defined]
-        return _horner(matrix.backward, gradient.contiguous(), num_layers), None, None
+    def backward(
+        ctx: FunctionCtx, of_user: Tensor, of_item: Tensor
+    ) -> tuple[Tensor, Tensor, None, None]:
+        user, item = _horner(
+            ctx.matrix,  # type: ignore[attr-defined]
+            of_user.contiguous(),
+            of_item.contiguous(),
+            ctx.num_layers,  # type: ignore[attr-defined]
+        )
+        return user, item, None, None
 
 
-def _horner(csr: Tensor, x: Tensor, num_layers: int) -> Tensor:
-    """(x + A x + ... + A^L x) / (L + 1) as (x + A (x + A (...))) / (L + 1)."""
-    scale = 1.0 / (num_layers + 1)
-    total = x
-    for layer in range(num_layers):
-        factor = scale if layer == num_layers - 1 else 1.0
-        total = torch.addmm(x, csr, total, beta=factor, alpha=factor)
-    return total if num_layers else x.clone()
+def _horner(matrix: SparseMatrix, user: Tensor, item: Tensor, num_layers: int) -> tuple[Tensor, Tensor]:
+    """(x + A x + ... + A^L x) / (L + 1) as (x + A (x + A (...))) / (L + 1), on the two halves of x."""
+    if num_layers == 0:
+        return user.clone(), item.clone()
+    total = user, item
+    for layer in range(1, num_layers + 1):
+        scale = 1.0 / (num_layers + 1) if layer == num_layers else 1.0
+        total = (
+            torch.addmm(user, matrix.forward, total[1], beta=scale, alpha=scale),
+            torch.addmm(item, matrix.backward, total[0], beta=scale, alpha=scale),
+        )
+    return total
 
 
-def layer_mean(matrix: SparseMatrix, x: Float[Tensor, "N D"], *, num_layers: int) -> Float[Tensor, "N D"]:
-    """Mean of the vectors after 0 to L steps of propagation.
+def layer_mean(
+    matrix: SparseMatrix, user: Float[Tensor, "U D"], item: Float[Tensor, "I D"], *, num_layers: int
+) -> tuple[Float[Tensor, "U D"], Float[Tensor, "I D"]]:
+    """Mean of the vectors after 0 to L steps of propagation between users and items.
 
     Paper: TMFUN Eq. (5); LightGCN (He et al., SIGIR 2020) Eq. (7) and (8) with weights 1 / (L + 1).
 
     Args:
-        matrix: (N, N) constant.
-        x: (N, D) layer-0 vectors.
+        matrix: (U, I) constant; one step is (user, item) -> (matrix item, matrix^T user).
+        user: (U, D) layer-0 vectors.
+        item: (I, D) layer-0 vectors.
         num_layers: L, at least 0.
+
+    Returns:
+        (U, D) and (I, D), differentiable in both.
     """
-    result: Tensor = _LayerMean.apply(x, matrix, num_layers)  # type: ignore[no-untyped-call]
+    result: tuple[Tensor, Tensor] = _LayerMean.apply(  # type: ignore[no-untyped-call]
+        user, item, matrix, num_layers
+    )
     return result
 
 
 def layer_mean_reference(
-    matrix: SparseMatrix, x: Float[Tensor, "N D"], *, num_layers: int
-) -> Float[Tensor, "N D"]:
-    """`layer_mean`, literally: every layer from the dense matrix, then their mean."""
-    layers = [x]
+    matrix: SparseMatrix, user: Float[Tensor, "U D"], item: Float[Tensor, "I D"], *, num_layers: int
+) -> tuple[Float[Tensor, "U D"], Float[Tensor, "I D"]]:
+    """`layer_mean`, literally: the dense graph of all nodes, every layer, their mean."""
+    num_users, num_items = matrix.shape
+    nodes = num_users + num_items
+    adjacency = torch.zeros(nodes, nodes, dtype=user.dtype)
+    adjacency[:num_users, num_users:] = matrix.dense()
+    adjacency[num_users:, :num_users] = matrix.dense().T
+    layers = [torch.cat([user, item])]
     for _ in range(num_layers):
-        layers.append(matrix.dense() @ layers[-1])
-    return torch.stack(layers).mean(0)
+        layers.append(adjacency @ layers[-1])
+    mean_user, mean_item = torch.stack(layers).mean(0).split([num_users, num_items])
+    return mean_user, mean_item
 
 
 def normalise(
@@ -209,20 +241,19 @@ def normalise(
 def bipartite_graph(
     users: Int[Tensor, " E"], items: Int[Tensor, " E"], *, num_users: int, num_items: int
 ) -> SparseMatrix:
-    """The symmetric normalised user-item graph, users first.
+    """The normalised user-item graph: 1 / sqrt(d_u d_i) for every distinct pair.
 
-    An entry is 1 / sqrt(d_u d_i) for every distinct pair; users and items without one have empty rows.
-    Paper: TMFUN Eq. (5).
+    Users and items without a pair have empty rows. Paper: TMFUN Eq. (5), the upper right block of A_ui.
 
     Returns:
-        (U + I, U + I).
+        (U, I).
     """
-    pair = torch.unique(users * num_items + items)
-    user, item = pair // num_items, pair % num_items + num_users
-    rows, columns = torch.cat([user, item]), torch.cat([item, user])
-    nodes = num_users + num_items
-    values = normalise(rows, columns, torch.ones(len(rows)), num_nodes=nodes)
-    return SparseMatrix.from_entries(rows, columns, values, shape=(nodes, nodes))
+    pairs = torch.unique(users * num_items + items)
+    rows, columns = pairs // num_items, pairs % num_items
+    of_user = torch.bincount(rows, minlength=num_users).to(torch.get_default_dtype())
+    of_item = torch.bincount(columns, minlength=num_items).to(torch.get_default_dtype())
+    values = (of_user[rows] * of_item[columns]).rsqrt()
+    return SparseMatrix.from_entries(rows, columns, values, shape=(num_users, num_items))
 
 
 def knn_adjacency(

@@ -36,9 +36,9 @@ def leading_eigenvectors(
     def shifted(x: Tensor) -> Tensor:
         return (matrix.forward @ x + matrix.backward @ x) / 2 + x
 
-    basis = torch.linalg.qr(torch.randn(nodes, width, generator=generator))[0]
+    basis: Tensor = torch.linalg.qr(torch.randn(nodes, width, generator=generator))[0]
     for _ in range(iterations):
         basis = torch.linalg.qr(shifted(basis))[0]
     small = basis.T @ shifted(basis)
-    vectors = torch.linalg.eigh((small + small.T) / 2)[1]
+    vectors: Tensor = torch.linalg.eigh((small + small.T) / 2)[1]
     return basis @ vectors.flip(1)[:, :count]

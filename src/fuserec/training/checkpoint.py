@@ -1,13 +1,13 @@
 """A run folder: what training leaves on disk, in JSON, TOML and safetensors only.
 
-    recipe.toml or recipe.json   as it was given
-    config.json                  as it was resolved: every default, the seed
-    provenance.json              commit, versions, threads, seed, hashes of the dataset and its split
-    scorer.safetensors           all that recommending needs; its kind is in the file's metadata
-    model.safetensors            the parameters of the best epoch (models trained by gradient)
-    log.jsonl                    one line an epoch: losses, validation, seconds
-    metrics.json                 means per evaluation ("valid", "test", ...), each with its protocol
-    values/<evaluation>.npz      the same per user, for paired tests; never committed anywhere
+recipe.toml or recipe.json   as it was given
+config.json                  as it was resolved: every default, the seed
+provenance.json              commit, versions, threads, seed, hashes of the dataset and its split
+scorer.safetensors           all that recommending needs; its kind is in the file's metadata
+model.safetensors            the parameters of the best epoch (models trained by gradient)
+log.jsonl                    one line an epoch: losses, validation, seconds
+metrics.json                 means per evaluation ("valid", "test", ...), each with its protocol
+values/<evaluation>.npz      the same per user, for paired tests; never committed anywhere
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class Run:
         """
         path = Path(path)
         if not path.is_dir():
-            raise CheckpointError(f"expected a run folder, but {path} does not exist; make one with 'fuserec train'")
+            raise CheckpointError(
+                f"expected a run folder, but {path} does not exist; make one with 'fuserec train'"
+            )
         try:
             recipe = parse_recipe(read_json(path / "config.json"))
             provenance = read_json(path / "provenance.json")
@@ -72,7 +74,7 @@ class Run:
         """
         file = self.path / "scorer.safetensors"
         try:
-            with safe_open(file, framework="pt") as opened:  # type: ignore[no-untyped-call]
+            with safe_open(file, framework="pt") as opened:
                 kind = (opened.metadata() or {}).get("kind", "")
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
@@ -121,7 +123,9 @@ class Run:
         return [json.loads(line) for line in lines]
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write tensors as safetensors, beside the place and renamed."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_bytes(path, save(whole, metadata=dict(metadata or {})))
