@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fuserec.cli import doctor, recipes
+from fuserec.cli import compare, data, doctor, evaluate, recipes, recommend, sweep, train
 from fuserec.errors import FuserecError
 
 __all__ = ["app", "main"]
@@ -57,7 +57,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(data.app, name="data")
 app.command("recipes")(recipes.command)
+app.command("train")(train.command)
+app.command("evaluate")(evaluate.command)
+app.command("compare")(compare.command)
+app.command("sweep")(sweep.command)
+app.command("recommend")(recommend.command)
 app.command("doctor")(doctor.command)
 
 
@@ -65,7 +71,7 @@ def _keep_examples(group: typer.Typer) -> None:
     """Mark the example at the end of every docstring, so that its lines are shown as they stand."""
     for command in group.registered_commands:
         text = inspect.cleandoc((command.callback and command.callback.__doc__) or "")
-        command.help = text.replace("\nExample:\n", "\n\b\nExample:\n")
+        command.help = text if "\b" in text else text.replace("\nExample:\n", "\n\b\nExample:\n")
     for inner in group.registered_groups:
         if inner.typer_instance:
             _keep_examples(inner.typer_instance)

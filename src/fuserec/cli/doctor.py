@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
 
 import typer
+
+from fuserec.cli.options import Json
 
 __all__ = ["Finding", "command", "findings"]
 
@@ -43,7 +44,7 @@ class Finding:
 
 
 def command(
-    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Check this machine: Python, libraries, threads, processor, memory, disk.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fuserec.batch import Histories, Queries
 from fuserec.errors import CheckpointError, ConfigError
-from fuserec.models.protocol import Scorer  # noqa: TC001 (the shape hook reads annotations when it runs)
+from fuserec.models.protocol import Scorer
 from fuserec.ops.topk import topk
 from fuserec.shapes import Bool, Float, Int
 

@@ -6,7 +6,7 @@ Shape legend
 
 from __future__ import annotations
 
-from collections.abc import Sequence  # noqa: TC003 (the shape hook reads it)
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,34 @@ import torch
 from torch import Tensor
 
 from fuserec.batch import Histories, Queries
+from fuserec.data.ids import rows_of, series_of
 from fuserec.errors import ConfigError, DataError
 from fuserec.index.exact import Ranking, rank_items
-from fuserec.models.protocol import Scorer  # noqa: TC001 (the shape hook reads annotations when it runs)
+from fuserec.models.protocol import Scorer
 from fuserec.ops.topk import topk
 from fuserec.shapes import Bool, Int
 
-__all__ = ["Recommender"]
+__all__ = ["Ranked", "Recommender"]
+
+
+_SOURCES = pl.Series(["model", "history", "popularity"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """Recommendations and who asked for them.
+
+    Attributes:
+        labels: (B,) ``user_id`` of everyone who asked.
+        queries: B, what the scorer was told of them.
+        sources: (B,) where their recommendations come from.
+        frame: as from `Recommender.recommend`, with ``query``, the position of who asked, as first column.
+    """
+
+    labels: pl.Series
+    queries: Queries
+    sources: pl.Series
+    frame: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +57,7 @@ class Recommender:
         trained: (U,) True where the scorer was trained with the user; others are served by history.
         popularity: (I,) training interactions of each item, for those without any history.
         repeats: users may want an item again, so by default what they have had stays in the ranking.
+        synthetic: the data was made by a program; said wherever recommendations are shown.
     """
 
     scorer: Scorer
@@ -45,6 +67,7 @@ class Recommender:
     trained: Bool[Tensor, " U"]
     popularity: Int[Tensor, " I"]
     repeats: bool = False
+    synthetic: bool = False
 
     def recommend(
         self,
@@ -77,6 +100,25 @@ class Recommender:
             DataError: an id is unknown; use `known_items` to sort out a history first.
             ConfigError: ``k`` is below 1, or users and histories differ in number.
         """
+        ranked = self.ranked(
+            users,
+            histories=histories,
+            k=k,
+            filter_viewed=filter_viewed,
+            items_to_recommend=items_to_recommend,
+        )
+        return ranked.frame.drop("query")
+
+    def ranked(
+        self,
+        users: Sequence[Any] | pl.Series | None = None,
+        *,
+        histories: Sequence[Sequence[Any]] | None = None,
+        k: int = 10,
+        filter_viewed: bool | None = None,
+        items_to_recommend: Sequence[Any] | pl.Series | None = None,
+    ) -> Ranked:
+        """`recommend` for who also wants to know who asked, those with nothing left among them."""
         labels, queries = self._queries(users, histories)
         hide = not self.repeats if filter_viewed is None else filter_viewed
         candidates = None if items_to_recommend is None else self._candidates(items_to_recommend)
@@ -87,32 +129,15 @@ class Recommender:
         ranking = rank_items(self.scorer, asked, k=k, exclude=seen, candidates=candidates)
         source = torch.where(queries.users >= 0, 0, torch.where(served, 1, 2))
         popular = self._popular((~served).nonzero()[:, 0], k=k, candidates=candidates)
-        return self._frame(labels, source, [(rows[ranking.queries], ranking), (popular.queries, popular)])
+        frame = self._frame(labels, source, [(rows[ranking.queries], ranking), (popular.queries, popular)])
+        return Ranked(labels=labels, queries=queries, sources=_SOURCES.gather(source.numpy()), frame=frame)
 
     def known_items(self, ids: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Item ids that the catalogue holds, and those that it does not, each in the order given."""
-        rows = _find(ids, self.items["item_id"], what="item")
-        known = [item for item, row in zip(ids, rows, strict=True) if row is not None]
-        unknown = [item for item, row in zip(ids, rows, strict=True) if row is None]
+        found = rows_of(series_of(ids), self.items["item_id"]).is_not_null()
+        known = [item for item, is_known in zip(ids, found, strict=True) if is_known]
+        unknown = [item for item, is_known in zip(ids, found, strict=True) if not is_known]
         return known, unknown
-
-    def history(self, user: Any, *, last: int | None = None) -> pl.DataFrame:
-        """What a known user has had: ``item_id`` and the item's other columns, the latest first.
-
-        Raises:
-            DataError: the user is unknown.
-        """
-        row = self._rows([user], self.user_ids, what="user")
-        items = self.histories.select(row).items.flip(0)[:last]
-        return self.items[items.numpy()]
-
-    def describe(self, ids: Sequence[Any] | pl.Series) -> pl.DataFrame:
-        """``item_id`` and what is known of each item, in the order of the ids.
-
-        Raises:
-            DataError: an item is unknown.
-        """
-        return self.items[self._rows(ids, self.items["item_id"], what="item").numpy()]
 
     def _queries(
         self, users: Sequence[Any] | pl.Series | None, histories: Sequence[Sequence[Any]] | None
@@ -165,34 +190,25 @@ class Recommender:
         query_of_row = queries.numpy()[order]
         item_of_row = torch.cat([ranking.items for _, ranking in parts]).numpy()[order]
         columns = {
+            "query": pl.Series(query_of_row),
             "user_id": labels.gather(query_of_row),
             "item_id": self.items["item_id"].gather(item_of_row),
             "score": torch.cat([ranking.scores for _, ranking in parts]).numpy()[order],
             "rank": torch.cat([ranking.ranks for _, ranking in parts]).numpy()[order],
-            "source": pl.Series(["model", "history", "popularity"]).gather(source.numpy()[query_of_row]),
+            "source": _SOURCES.gather(source.numpy()[query_of_row]),
         }
         if "title" in self.items.columns:
             columns["title"] = self.items["title"].gather(item_of_row)
         return pl.DataFrame(columns)
 
     def _rows(self, ids: Sequence[Any] | pl.Series, known: pl.Series, *, what: str) -> Int[Tensor, " B"]:
-        rows = _find(ids, known, what=what)
-        unknown = [repr(name) for name, row in zip(ids, rows, strict=True) if row is None]
-        if unknown:
-            some = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+        asked = series_of(ids)
+        rows = rows_of(asked, known)
+        unknown = asked.filter(rows.is_null())
+        if len(unknown):
+            some = ", ".join(map(repr, unknown.head(5))) + (", ..." if len(unknown) > 5 else "")
             raise DataError(
                 f"expected {what} ids of the dataset, got {len(unknown)} unknown: {some}; "
                 + ("give a history instead" if what == "user" else "leave them out")
             )
-        return torch.tensor(rows, dtype=torch.int64)
-
-
-def _find(ids: Sequence[Any] | pl.Series, known: pl.Series, *, what: str) -> list[int | None]:
-    """The row of each id, None where it is unknown."""
-    try:
-        asked = pl.Series("id", list(ids), dtype=known.dtype, strict=True)
-    except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"expected {what} ids of type {known.dtype}, got others: {error}") from error
-    table = pl.DataFrame({"id": known, "row": pl.int_range(len(known), eager=True)})
-    rows = pl.DataFrame({"id": asked}).join(table, on="id", how="left", maintain_order="left")["row"]
-    return rows.to_list()
+        return torch.from_numpy(rows.to_numpy(writable=True))

@@ -1,0 +1,109 @@
+"""``fuserec recommend``: what should these users get?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fuserec.cli.options import MovedData, Overwrite, RunFolder
+
+if TYPE_CHECKING:
+    from fuserec.index.answers import Answer
+
+__all__ = ["command"]
+
+SOURCES = {
+    "model": "from the trained model",
+    "history": "from the history alone",
+    "popularity": "no history: the most popular items",
+}
+
+
+def command(
+    run: RunFolder,
+    user: Annotated[list[str] | None, typer.Option("--user", help="Id of a user; repeatable.")] = None,
+    history: Annotated[
+        str | None, typer.Option("--history", metavar="ITEM,ITEM", help="Items that a new user has had.")
+    ] = None,
+    users: Annotated[Path | None, typer.Option("--users", help="A file with a user id a line.")] = None,
+    all_users: Annotated[bool, typer.Option("--all-users", help="Every user of the dataset.")] = False,
+    k: Annotated[int, typer.Option("-k", help="Items for each user.")] = 10,
+    keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Also items that the user has had.")] = False,
+    items: Annotated[
+        str | None, typer.Option("--items", metavar="FILE or ITEM,ITEM", help="Recommend only these.")
+    ] = None,
+    data: MovedData = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write .parquet, .csv or .jsonl.")] = None,
+    overwrite: Overwrite = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each user.")] = False,
+) -> None:
+    """Recommend items to users of the dataset, or for the history of a new one.
+
+    Items that a user has had are left out, unless the dataset was built to keep repeats. A user who was not
+    seen in training is served from their history, an empty history gets the most popular items; both are
+    labelled.
+
+    Example:
+      fuserec recommend runs/tmfun --user A1 --user A2 -k 5
+      fuserec recommend runs/tmfun --history B01,B02 --json
+      fuserec recommend runs/tmfun --all-users --out recommendations.parquet
+    """
+    if sum([bool(user), history is not None, users is not None, all_users]) != 1:
+        raise typer.BadParameter("give one of --user, --history, --users, --all-users")
+    from fuserec.cli import terminal
+    from fuserec.data.dataset import Dataset
+    from fuserec.index.answers import answers
+    from fuserec.index.build import load
+    from fuserec.index.export import check_place, write_table
+    from fuserec.index.ids import ids_or_file, read_ids, split_ids
+
+    if out is not None:
+        check_place(out, overwrite=overwrite)
+    recommender = load(run, None if data is None else Dataset.open(data))
+    had = None if history is None else split_ids(history)
+    known, unknown = recommender.known_items(had or [])
+    if unknown:
+        terminal.note(f"warning: unknown items of the history are left out: {', '.join(map(repr, unknown))}")
+    asked = user if users is None else read_ids(users)
+    options: dict[str, Any] = {
+        "k": k,
+        "filter_viewed": False if keep_seen else None,
+        "items_to_recommend": None if items is None else ids_or_file(items),
+    }
+    if out is not None:
+        histories = None if had is None else [known]
+        write_table(recommender.recommend(asked, histories=histories, **options), out, overwrite=overwrite)
+        return
+    for answer in answers(recommender, asked, histories=None if had is None else [had], **options):
+        if json:
+            terminal.print_json(asdict(answer))
+        else:
+            _print(answer, synthetic=recommender.synthetic)
+
+
+def _print(answer: Answer, *, synthetic: bool) -> None:
+    """A heading that says who and why, and a table of what."""
+    from fuserec.cli import terminal
+
+    heading = f"{answer.user_id}: {SOURCES[answer.source]}" + (" (synthetic data)" if synthetic else "")
+    if answer.lately:
+        heading += "\nhad lately: " + ", ".join(
+            str(item.get("title") or item["item_id"]) for item in answer.lately
+        )
+    if not answer.items:
+        heading += "\nnothing is left to recommend"
+    told = set().union(*answer.items)
+    columns = [name for name in ("rank", "item_id", "title", "category", "score") if name in told]
+    rows = [[_cell(item.get(name)) for name in columns] for item in answer.items]
+    typer.echo(heading)
+    if rows:
+        terminal.print_table(columns, rows)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

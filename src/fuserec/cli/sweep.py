@@ -1,0 +1,69 @@
+"""``fuserec sweep``: many recipes, several seeds, only what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fuserec.cli.evaluate import Part
+from fuserec.cli.options import DEFAULT_METRICS, Data, Json, Markdown, Metrics, Quiet, Settings, Split
+
+__all__ = ["command"]
+
+
+def command(
+    recipes: Annotated[
+        list[str], typer.Argument(help="Recipe files, or names that `fuserec recipes` lists.")
+    ],
+    data: Data,
+    results: Annotated[
+        Path, typer.Option("--results", help="Folder of small JSON results; the ledger of test is beside it.")
+    ],
+    runs: Annotated[Path, typer.Option("--runs", help="Folder of the run folders.")],
+    seeds: Annotated[int, typer.Option("--seeds", help="Seeds for each recipe that is trained.")] = 3,
+    part: Annotated[Part, typer.Option("--part", help="test also reads the test part.")] = Part.VALID,
+    split: Split = None,
+    settings: Settings = None,
+    metric: Metrics = None,
+    reference: Annotated[
+        str | None, typer.Option("--reference", metavar="LABEL", help="Compare with the recipe of that name.")
+    ] = None,
+    table: Annotated[bool, typer.Option("--table", help="Run nothing; show what is there.")] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+    markdown: Markdown = False,
+) -> None:
+    """Train and measure recipes with several seeds, running only what has no result yet.
+
+    Example:
+      fuserec sweep baby/lightgcn baby/tmfun --data data/baby --results results/baby --runs runs/baby
+      fuserec sweep a.toml b.toml --data data/shop --results results/shop --runs runs --part test --reference a
+    """
+    from fuserec.cli import terminal
+    from fuserec.cli.systems import as_json, as_rows
+    from fuserec.data.dataset import Dataset
+    from fuserec.training.config import load_recipe
+    from fuserec.training.recipes import find_recipe
+    from fuserec.training.sweep import missing, plan, run_job, summarise
+
+    overrides = [*(settings or []), *([] if split is None else [f"split={split}"])]
+    dataset = Dataset.open(data)
+    loaded = [load_recipe(find_recipe(recipe), overrides) for recipe in recipes]
+    jobs = plan(loaded, seeds=seeds, prepare=dataset.prepare, runs=runs)
+    todo = [] if table else missing(jobs, results=results, part=part.value)
+    progress = terminal.progress(quiet=quiet or json)
+    for number, job in enumerate(todo, start=1):
+        progress.note(f"[{number}/{len(todo)}] {job.recipe.name}, seed {job.recipe.seed}")
+        run_job(job, results=results, part=part.value, dataset=str(dataset.path.resolve()), progress=progress)
+    metrics = metric or DEFAULT_METRICS
+    systems = summarise(jobs, results=results, part=part.value, metrics=metrics, reference=reference)
+    if json:
+        terminal.print_json(as_json(systems))
+        return
+    header, rows = as_rows(systems, metrics)
+    if markdown:
+        terminal.print_markdown(header, rows)
+    else:
+        terminal.print_table(header, rows, title=f"{data}, {part.value}")

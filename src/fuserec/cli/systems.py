@@ -1,0 +1,52 @@
+"""How compared systems are shown: rows for a table, or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fuserec.training.compare import Spread, System
+
+__all__ = ["as_json", "as_rows"]
+
+
+def as_json(systems: Sequence[System]) -> list[dict[str, Any]]:
+    """Everything, with the verdicts written out."""
+    rows = [asdict(system) for system in systems]
+    for row, system in zip(rows, systems, strict=True):
+        for name, value in system.metrics.items():
+            if value.comparison is not None:
+                row["metrics"][name]["comparison"]["verdict"] = value.comparison.verdict
+    return rows
+
+
+def as_rows(systems: Sequence[System], metrics: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Header and cells: a column for each metric, and one for each comparison with the reference."""
+    compared = any(value.comparison for system in systems for value in system.metrics.values())
+    header = ["recipe", "seeds", *metrics]
+    header += [f"{name}: difference [95 % interval]" for name in metrics] if compared else []
+    rows = []
+    for system in systems:
+        cells = [_mean(system.metrics[name]) for name in metrics]
+        cells += [_difference(system.metrics[name]) for name in metrics] if compared else []
+        rows.append([system.name, str(len(system.seeds)), *cells, _seconds(system.fit_seconds)])
+    return [*header, "fit"], rows
+
+
+def _mean(value: Spread) -> str:
+    return f"{value.mean:.4f}" + ("" if value.deviation is None else f" ± {value.deviation:.4f}")
+
+
+def _difference(value: Spread) -> str:
+    found = value.comparison
+    if found is None:
+        return "-"
+    return f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}] {found.verdict}"
+
+
+def _seconds(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"

@@ -1,0 +1,61 @@
+"""``fuserec train``: a recipe and a dataset become a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fuserec.cli.options import Data, Json, Overwrite, Quiet, Settings, Split
+
+__all__ = ["command"]
+
+
+def command(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or a name that `fuserec recipes` lists.")],
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="Where the run folder shall stand.")],
+    seed: Annotated[int | None, typer.Option("--seed", help="In place of the recipe's.")] = None,
+    settings: Settings = None,
+    split: Split = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Train a recipe on a dataset.
+
+    Training stops when the validation metric stops getting better; the test part is not read. The run
+    folder appears whole, when training has ended, or not at all.
+
+    Example:
+      fuserec train baby/tmfun --data data/baby --out runs/tmfun
+      fuserec train my.toml --data data/shop --out runs/a --seed 1 --set model.dim=32
+    """
+    from fuserec.cli import terminal
+    from fuserec.data.dataset import Dataset
+    from fuserec.training.config import load_recipe
+    from fuserec.training.recipes import find_recipe
+    from fuserec.training.run import train
+
+    path = find_recipe(recipe)
+    changes = {"seed": seed, "split": split}
+    overrides = [
+        *(settings or []),
+        *(f"{key}={value}" for key, value in changes.items() if value is not None),
+    ]
+    loaded = load_recipe(path, overrides)
+    dataset = Dataset.open(data)
+    run = train(
+        loaded,
+        dataset.prepare(loaded.split),
+        out,
+        overwrite=overwrite,
+        progress=terminal.progress(quiet=quiet or json),
+        dataset=str(dataset.path.resolve()),
+        source=path.read_text(encoding="utf-8"),
+    )
+    if json:
+        terminal.print_json({"run": str(run.path), "recipe": loaded.name, "evaluations": run.metrics})
+    else:
+        terminal.note(f"the run is in {run.path}; next:  fuserec evaluate {run.path}")

@@ -1,0 +1,88 @@
+"""Recommendations as one answer to each user: what people and JSON want, where a table wants rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from fuserec.index.recommend import Recommender
+
+__all__ = ["Answer", "answers"]
+
+_TOLD = ("item_id", "title", "category")
+"""Columns of an item that an answer tells, where there are any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one user gets.
+
+    Attributes:
+        user_id: who asked.
+        source: ``"model"``, ``"history"`` or ``"popularity"``; see `Recommender.recommend`.
+        lately: what they had, the latest first: ``item_id``, ``title`` and ``category`` where there are any.
+        unknown_items: items of their history that the catalogue does not hold; they were left out.
+        items: what they get, the best first: the same with ``rank`` and ``score``.
+    """
+
+    user_id: Any
+    source: str
+    lately: list[dict[str, Any]]
+    unknown_items: list[Any]
+    items: list[dict[str, Any]]
+
+
+def answers(
+    recommender: Recommender,
+    users: Sequence[Any] | pl.Series | None = None,
+    *,
+    histories: Sequence[Sequence[Any]] | None = None,
+    k: int = 10,
+    filter_viewed: bool | None = None,
+    items_to_recommend: Sequence[Any] | pl.Series | None = None,
+    lately: int = 5,
+) -> Iterator[Answer]:
+    """An answer for everyone who asks, also where nothing is left to recommend.
+
+    The options are those of `Recommender.recommend`, with one difference: unknown items of a history are
+    left out and told in the answer.
+
+    Args:
+        recommender: makes the recommendations.
+        users: see there.
+        histories: see there.
+        k: see there.
+        filter_viewed: see there.
+        items_to_recommend: see there.
+        lately: how many items of the history an answer tells.
+
+    Raises:
+        DataError: a user or an item to recommend is unknown.
+        ConfigError: ``k`` is below 1, or users and histories differ in number.
+    """
+    unknown: list[list[Any]] = []
+    if histories is not None:
+        sorted_out = [recommender.known_items(history) for history in histories]
+        histories, unknown = [known for known, _ in sorted_out], [missing for _, missing in sorted_out]
+    ranked = recommender.ranked(
+        users, histories=histories, k=k, filter_viewed=filter_viewed, items_to_recommend=items_to_recommend
+    )
+    told = recommender.items.select(name for name in _TOLD if name in recommender.items.columns)
+    frame = ranked.frame.select("query", "rank", "item_id", "score").join(
+        told, on="item_id", how="left", maintain_order="left"
+    )
+    parts = frame.partition_by("query", as_dict=True, include_key=False)
+    for query, (user, source) in enumerate(zip(ranked.labels, ranked.sources, strict=True)):
+        had = ranked.queries.histories
+        rows = had.items[had.offsets[query] : had.offsets[query + 1]].flip(0)[:lately]
+        part = parts.get((query,))
+        yield Answer(
+            user_id=user,
+            source=source,
+            lately=told[rows.numpy()].to_dicts(),
+            unknown_items=unknown[query] if unknown else [],
+            items=[] if part is None else part.to_dicts(),
+        )

@@ -1,0 +1,129 @@
+"""Runs against each other: several seeds of a recipe are one system, and the first system is the reference."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from fuserec.errors import CheckpointError, ConfigError
+from fuserec.training.checkpoint import Run
+from fuserec.training.evaluate import Evaluation, EvaluationProtocol
+from fuserec.training.statistics import Comparison, average_runs, compare
+
+__all__ = ["Spread", "System", "compare_systems", "group_runs", "spread", "stored_evaluation"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """One metric of one system over its seeds.
+
+    Attributes:
+        mean: over seeds.
+        deviation: standard deviation over seeds (n - 1 below the line); None of a single seed.
+        comparison: with the reference, paired by user; None for the reference itself, or where values of
+            users are missing.
+    """
+
+    mean: float
+    deviation: float | None
+    comparison: Comparison | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """A recipe with all its seeds.
+
+    Attributes:
+        name: the recipe's label.
+        recipe_hash: names the recipe.
+        seeds: ascending.
+        metrics: by name, such as ``"Recall@20"``.
+        fit_seconds: mean over seeds; None where it is not known.
+    """
+
+    name: str
+    recipe_hash: str
+    seeds: tuple[int, ...]
+    metrics: Mapping[str, Spread] = field(default_factory=dict)
+    fit_seconds: float | None = None
+
+
+def stored_evaluation(run: Run, name: str) -> Evaluation:
+    """An evaluation with its values of every user, as it was kept in the run folder.
+
+    Raises:
+        CheckpointError: that evaluation has not been made, or cannot be read.
+    """
+    values = {key: torch.from_numpy(array) for key, array in run.values(name).items()}
+    report = run.metrics.get(name)
+    if report is None or "users" not in values:
+        raise CheckpointError(
+            f"expected the evaluation {name!r} in {run.path}, but it is not whole; make it again"
+        )
+    users = values.pop("users")
+    return Evaluation(protocol=EvaluationProtocol.from_dict(report["protocol"]), users=users, values=values)
+
+
+def group_runs(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Runs by recipe hash, groups in the order of their first run, each ascending by seed.
+
+    Raises:
+        ConfigError: a recipe is there twice with one seed, which would count it twice.
+    """
+    groups: dict[str, dict[int, Run]] = {}
+    for run in runs:
+        seeds = groups.setdefault(run.recipe.hash, {})
+        if run.recipe.seed in seeds:
+            raise ConfigError(
+                f"expected each recipe once with a seed, got {seeds[run.recipe.seed].path} and {run.path} "
+                f"with seed {run.recipe.seed}; leave one out"
+            )
+        seeds[run.recipe.seed] = run
+    return {key: [seeds[seed] for seed in sorted(seeds)] for key, seeds in groups.items()}
+
+
+def compare_systems(runs: Iterable[Run], evaluation: str, metrics: Sequence[str]) -> list[System]:
+    """Group runs by recipe and compare every system with the first one.
+
+    Args:
+        runs: finished runs; the recipe of the first is the reference.
+        evaluation: ``valid``, ``test``, ``test-mmrec``, ...
+        metrics: such as ``"Recall@20"``.
+
+    Raises:
+        ProtocolError: the runs were not measured in the same way on the same users.
+        CheckpointError: a run lacks the evaluation.
+        ConfigError: a metric was not measured, or a seed is there twice.
+    """
+    systems: list[System] = []
+    reference: Evaluation | None = None
+    for recipe_hash, members in group_runs(runs).items():
+        evaluations = [stored_evaluation(run, evaluation) for run in members]
+        average = average_runs(evaluations)
+        comparisons = {name: compare(average, reference or average, name) for name in metrics}
+        systems.append(
+            System(
+                name=members[0].recipe.name,
+                recipe_hash=recipe_hash,
+                seeds=tuple(run.recipe.seed for run in members),
+                metrics={
+                    name: spread(
+                        [one.values[name].mean().item() for one in evaluations],
+                        comparisons[name] if reference else None,
+                    )
+                    for name in metrics
+                },
+                fit_seconds=statistics.mean(run.provenance["fit_seconds"] for run in members),
+            )
+        )
+        reference = reference or average
+    return systems
+
+
+def spread(values: Sequence[float], comparison: Comparison | None = None) -> Spread:
+    """Mean and standard deviation of a metric over seeds."""
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return Spread(mean=statistics.mean(values), deviation=deviation, comparison=comparison)

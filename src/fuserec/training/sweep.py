@@ -1,0 +1,242 @@
+"""Many recipes, several seeds: run what is missing, one at a time, and keep what each run measured.
+
+What counts as done is what stands in the results (`fuserec.training.results`), by recipe hash and seed. So a
+sweep that was stopped goes on where it was, on this machine or on another that has the results.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from fuserec.batch import Prepared
+from fuserec.errors import ConfigError, nearest
+from fuserec.training.checkpoint import Run
+from fuserec.training.compare import System, compare_systems, spread, stored_evaluation
+from fuserec.training.config import Recipe
+from fuserec.training.evaluate import Evaluation
+from fuserec.training.progress import Progress, Silent
+from fuserec.training.results import append_to_ledger, find_result, write_result
+from fuserec.training.run import evaluate_run, train
+
+__all__ = ["Job", "missing", "note_reading", "plan", "run_job", "summarise"]
+
+Part = Literal["valid", "test"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One recipe with one seed.
+
+    Attributes:
+        recipe: with its seed, and the split written out.
+        prepared: the dataset under that split.
+        folder: where its run folder stands, or shall stand.
+    """
+
+    recipe: Recipe
+    prepared: Prepared
+    folder: Path
+
+
+def plan(
+    recipes: Iterable[Recipe], *, seeds: int, prepare: Callable[[str | None], Prepared], runs: Path
+) -> list[Job]:
+    """All jobs of a sweep, recipe by recipe.
+
+    A recipe that is not trained by gradient draws nothing at random, so it gets one seed.
+
+    Args:
+        recipes: the first seed of each is its own; the others follow it.
+        seeds: how many.
+        prepare: gives the dataset under a split.
+        runs: folder of the run folders.
+
+    Raises:
+        ConfigError: ``seeds`` is below 1, or a recipe comes twice.
+    """
+    if seeds < 1:
+        raise ConfigError(f"expected at least one seed, got {seeds}")
+    splits: dict[str | None, Prepared] = {}
+    jobs: dict[tuple[str, int], Job] = {}
+    for recipe in recipes:
+        if recipe.split not in splits:
+            splits[recipe.split] = prepare(recipe.split)
+        prepared = splits[recipe.split]
+        for seed in range(recipe.seed, recipe.seed + (seeds if recipe.train else 1)):
+            one = dataclasses.replace(recipe, seed=seed, split=prepared.split)
+            if (one.hash, seed) in jobs:
+                raise ConfigError(
+                    f"expected different recipes, got {one.name!r} twice, maybe under two labels"
+                )
+            folder = runs / f"{one.name}-{one.hash[:12]}-{seed}"
+            jobs[one.hash, seed] = Job(recipe=one, prepared=prepared, folder=folder)
+    return list(jobs.values())
+
+
+def missing(jobs: Iterable[Job], *, results: Path, part: Part) -> list[Job]:
+    """The jobs whose result is not there, or lacks the part."""
+    return [job for job in jobs if part not in (_found(job, results) or {}).get("evaluations", {})]
+
+
+def run_job(
+    job: Job, *, results: Path, part: Part, dataset: str | None = None, progress: Progress | None = None
+) -> None:
+    """Train where there is no run folder yet, measure, and write the result.
+
+    Args:
+        job: what to do.
+        results: folder of the experiment's results, such as ``results/baby``; the ledger is beside it.
+        part: ``valid`` measures that part only, ``test`` reads the test part too and notes it.
+        dataset: the dataset's folder, kept in the run.
+        progress: who watches.
+
+    Raises:
+        FuserecError: of any kind that `train`, `evaluate_run` and `write_result` raise.
+    """
+    progress = progress or Silent()
+    if job.folder.exists():
+        run = _same(Run.open(job.folder), job)
+    else:
+        run = train(job.recipe, job.prepared, job.folder, progress=progress, dataset=dataset)
+    evaluations = {"valid": stored_evaluation(run, "valid")}
+    begun = time.perf_counter()
+    if part == "test":
+        evaluations["test"] = evaluate_run(run, job.prepared, part="test", progress=progress)
+        note_reading(results, run, evaluations["test"])
+    times = _times(run, time.perf_counter() - begun if part == "test" else None)
+    write_result(
+        results.parent,
+        results.name,
+        run.recipe,
+        provenance=run.provenance,
+        evaluations=evaluations,
+        times=times,
+        overwrite=True,
+        **_headline(run.recipe, evaluations["valid"]),
+    )
+
+
+def note_reading(results: Path, run: Run, evaluation: Evaluation) -> None:
+    """Note in the ledger beside an experiment's results that a run read the test part.
+
+    Raises:
+        ConfigError: the evaluation is not of the test part.
+        DataError: the line cannot be written.
+    """
+    append_to_ledger(
+        results.parent,
+        evaluation,
+        commit=run.provenance["commit"],
+        recipe_hash=run.recipe.hash,
+        seed=run.recipe.seed,
+    )
+
+
+def summarise(
+    jobs: Sequence[Job], *, results: Path, part: Part, metrics: Sequence[str], reference: str | None = None
+) -> list[System]:
+    """What has been measured so far: one system for every recipe that has a result.
+
+    Means and spreads come from the results. Comparisons with the reference need values of every user, so
+    they are made only for recipes whose run folders are all here.
+
+    Args:
+        jobs: of the sweep.
+        results: folder of the experiment's results.
+        part: which evaluation.
+        metrics: such as ``"Recall@20"``.
+        reference: label of the recipe that the others are compared with.
+
+    Raises:
+        ConfigError: no recipe is labelled ``reference``, or a metric was not measured.
+        ProtocolError: runs were measured in different ways.
+    """
+    groups: dict[str, list[tuple[Job, dict[str, Any]]]] = {}
+    for job in jobs:
+        found = _found(job, results)
+        if found is not None and part in found["evaluations"]:
+            groups.setdefault(job.recipe.hash, []).append((job, found))
+    systems = [_system(group, part, metrics) for group in groups.values()]
+    if reference is None:
+        return systems
+    names = [system.name for system in systems]
+    if reference not in names:
+        raise ConfigError(
+            f"expected the label of a recipe with results, got {reference!r}; {nearest(reference, names)}"
+        )
+    base = groups[systems[names.index(reference)].recipe_hash]
+    return [
+        system
+        if system.name == reference
+        else _compared(system, base, groups[system.recipe_hash], part=part, metrics=metrics)
+        for system in systems
+    ]
+
+
+def _found(job: Job, results: Path) -> dict[str, Any] | None:
+    return find_result(results.parent, results.name, job.recipe, split_hash=job.prepared.split_hash)
+
+
+def _same(run: Run, job: Job) -> Run:
+    """The run, if it is the job's and not that of another dataset in the same place."""
+    theirs, ours = run.provenance["split_hash"], job.prepared.split_hash
+    if run.recipe.hash != job.recipe.hash or theirs != ours:
+        raise ConfigError(
+            f"expected the run of {job.recipe.name!r} on this data in {run.path}, got another; move it"
+        )
+    return run
+
+
+def _times(run: Run, evaluation_seconds: float | None) -> dict[str, float]:
+    times = {"fit_seconds": float(run.provenance["fit_seconds"])}
+    if evaluation_seconds is not None:
+        times["evaluation_seconds"] = evaluation_seconds
+    if run.log:
+        times["epochs"] = len(run.log)
+        times["epoch_seconds"] = statistics.median(record["train_seconds"] for record in run.log)
+    return times
+
+
+def _headline(recipe: Recipe, evaluation: Evaluation) -> dict[str, str]:
+    """The metric that training watched; for a closed form the default, where it was measured."""
+    if recipe.train is not None:
+        return {"headline": recipe.train.monitor}
+    return {} if "Recall@20" in evaluation.values else {"headline": next(iter(evaluation.values))}
+
+
+def _system(group: list[tuple[Job, dict[str, Any]]], part: Part, metrics: Sequence[str]) -> System:
+    measured = [found["evaluations"][part]["metrics"] for _, found in group]
+    for name in metrics:
+        if name not in measured[0]:
+            raise ConfigError(
+                f"expected a metric that was measured, got {name!r}; {nearest(name, measured[0])}"
+            )
+    recipe = group[0][0].recipe
+    return System(
+        name=recipe.name,
+        recipe_hash=recipe.hash,
+        seeds=tuple(job.recipe.seed for job, _ in group),
+        metrics={name: spread([means[name] for means in measured]) for name in metrics},
+        fit_seconds=statistics.mean(found["times"]["fit_seconds"] for _, found in group),
+    )
+
+
+def _compared(
+    system: System,
+    base: list[tuple[Job, dict[str, Any]]],
+    group: list[tuple[Job, dict[str, Any]]],
+    *,
+    part: Part,
+    metrics: Sequence[str],
+) -> System:
+    folders = [job.folder for job, _ in [*base, *group]]
+    if not all((folder / "values" / f"{part}.npz").exists() for folder in folders):
+        return system
+    compared = compare_systems((Run.open(folder) for folder in folders), part, metrics)[1]
+    return dataclasses.replace(system, metrics=compared.metrics)
