@@ -1,0 +1,119 @@
+"""Content kNN: items that look or read alike, whoever chose them.
+
+Shape legend
+    I  items
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from fuserec.batch import Corpus, KnnGraph, Modality
+from fuserec.errors import ConfigError, nearest
+from fuserec.models.item_to_item import ItemToItem
+from fuserec.ops.knn import cosine_knn, symmetric_neighbours
+from fuserec.ops.sum_rows import SparseRows
+
+__all__ = ["ContentKnn", "ContentKnnConfig", "check_weights", "content_neighbours", "weighted_sum"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentKnnConfig:
+    """Options of content kNN."""
+
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Weight of each modality by name, at least 0; modalities not named are not used. Empty: all, with weight 1."""
+    neighbours: int = 10
+    """Neighbours of an item where a modality has no ready graph, at least 1. The default is the one of the published
+    graphs (tmfun.md, k)."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_weights(self.weights, self.neighbours)
+
+
+class ContentKnn:
+    """score of j = sum over i in the history, over modalities m, of weight_m max(S^m_ij, S^m_ji).
+
+    S^m are the cosines of each item's nearest others: the ready graph where the modality has one, else computed from
+    its features. Either direction makes two items neighbours. An item without a modality has no neighbours in it.
+    """
+
+    def __init__(self, config: ContentKnnConfig) -> None:
+        self.config = config
+
+    def fit(self, corpus: Corpus) -> ItemToItem:
+        """Find the neighbours and add up the modalities.
+
+        Raises:
+            ConfigError: a weight names no modality of the corpus, or there is none at all.
+        """
+        parts = content_neighbours(corpus, self.config.weights, self.config.neighbours)
+        return ItemToItem(weighted_sum(parts))
+
+
+def content_neighbours(
+    corpus: Corpus, weights: Mapping[str, float], k: int
+) -> list[tuple[float, SparseRows]]:
+    """Each modality used: its weight and its (I, I) cosines max(S, S^T), the item itself left out.
+
+    Args:
+        corpus: its modalities are used.
+        weights: of the modalities by name; empty for all of them with weight 1.
+        k: neighbours of an item where there is no ready graph.
+
+    Raises:
+        ConfigError: a weight names no modality of the corpus, or there is none at all.
+    """
+    modalities = {modality.name: modality for modality in corpus.modalities}
+    if not modalities:
+        raise ConfigError(
+            "expected a dataset with at least one modality, got none; attach features or a graph"
+        )
+    for name in weights:
+        if name not in modalities:
+            raise ConfigError(
+                f"expected a weight for a modality of the dataset, got {name!r}; {nearest(name, modalities)}"
+            )
+    chosen = weights or dict.fromkeys(modalities, 1.0)
+    return [
+        (weight, symmetric_neighbours(_graph(modalities[name], k), modalities[name].present))
+        for name, weight in chosen.items()
+    ]
+
+
+def weighted_sum(parts: list[tuple[float, SparseRows]]) -> SparseRows:
+    """The sum of weight times matrix over at least one part; all matrices have the same shape."""
+    first = parts[0][1]
+    return SparseRows.from_entries(
+        torch.cat([matrix.rows for _, matrix in parts]),
+        torch.cat([matrix.columns for _, matrix in parts]),
+        torch.cat([weight * matrix.values for weight, matrix in parts]),
+        shape=(first.num_rows, first.num_columns),
+    )
+
+
+def check_weights(weights: Mapping[str, float], neighbours: int) -> None:
+    """Check the options that all content graphs share.
+
+    Raises:
+        ConfigError: a weight is negative, all are 0, or ``neighbours`` is below 1.
+    """
+    for name, weight in weights.items():
+        if not weight >= 0:
+            raise ConfigError(f"expected a weight of at least 0 for {name!r}, got {weight}")
+    if weights and not any(weights.values()):
+        raise ConfigError(f"expected a weight above 0 for at least one modality, got {dict(weights)}")
+    if neighbours < 1:
+        raise ConfigError(f"expected neighbours of at least 1, got {neighbours}")
+
+
+def _graph(modality: Modality, k: int) -> KnnGraph:
+    if modality.graph is not None:
+        return modality.graph
+    if modality.features is None:
+        raise ConfigError(f"expected features or a graph for modality {modality.name!r}, got neither")
+    return cosine_knn(modality.features, modality.present, k)
