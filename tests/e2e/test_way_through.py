@@ -1,0 +1,188 @@
+"""One tiny shop through every command, from raw files to recommendations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import fuserec as package
+from fuserec.data.build import Sources, build
+from fuserec.testing.commands import RunCommand
+
+
+def test_training_leaves_a_run_and_nothing_on_stdout(fuserec: RunCommand, made: Path, tmp_path: Path) -> None:
+    outcome = fuserec(
+        "train", made / "lightgcn.toml", "--data", made / "data", "--out", tmp_path / "run", "--seed", 1
+    )
+    assert (outcome.code, outcome.out) == (0, "")
+    assert "epoch 1: loss" in outcome.err
+    assert outcome.err.endswith(f"next:  fuserec evaluate {tmp_path / 'run'}\n")
+    assert (tmp_path / "run" / "recipe.toml").read_text() == (made / "lightgcn.toml").read_text()
+    provenance = json.loads((tmp_path / "run" / "provenance.json").read_text())
+    assert (provenance["seed"], provenance["dataset"]) == (1, str((made / "data").resolve()))
+
+
+def test_training_in_json_is_one_document_and_silence(
+    fuserec: RunCommand, made: Path, tmp_path: Path
+) -> None:
+    outcome = fuserec(
+        "train", made / "lightgcn.toml", "--data", made / "data", "--out", tmp_path / "run", "--json"
+    )
+    assert (outcome.code, outcome.err) == (0, "")
+    assert set(outcome.json["evaluations"]["valid"]["metrics"]) >= {"Recall@2", "NDCG@20"}
+
+
+def test_evaluation_of_test_says_so_and_goes_into_the_ledger(
+    fuserec: RunCommand, made: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results" / "shop"
+    outcome = fuserec("evaluate", made / "runs/popularity", "--part", "test", "--results", results)
+    assert outcome.code == 0
+    assert "reading the test part" in outcome.err
+    assert outcome.out.splitlines()[0].startswith("popularity, test, 24 users")
+    (line,) = (tmp_path / "results" / "test-ledger.jsonl").read_text().splitlines()
+    assert json.loads(line)["protocol"] == "standard"
+
+
+def test_evaluation_in_json_carries_its_protocol(fuserec: RunCommand, made: Path) -> None:
+    standard = fuserec("evaluate", made / "runs/popularity", "--json").json
+    imitated = fuserec("evaluate", made / "runs/popularity", "--compatibility", "mmrec", "--json").json
+    assert (standard["evaluation"], imitated["evaluation"]) == ("valid", "valid-mmrec")
+    assert standard["users"] == 24
+    assert standard["protocol_hash"] != imitated["protocol_hash"]
+
+
+def test_compare_says_ahead_level_or_behind(fuserec: RunCommand, made: Path) -> None:
+    runs = (made / "runs/popularity", made / "runs/lightgcn")
+    table = fuserec("compare", *runs)
+    assert table.code == 0
+    assert "valid, against popularity" in table.out
+    reference, other = fuserec("compare", *runs, "--metric", "Recall@2", "--json").json
+    assert reference["metrics"]["Recall@2"]["comparison"] is None
+    found = other["metrics"]["Recall@2"]["comparison"]
+    assert found["verdict"] in {"ahead", "level", "behind"}
+    assert found["low"] <= found["difference"] <= found["high"]
+    assert (
+        f"{found['difference']:+.4f}" in fuserec("compare", *runs, "--metric", "Recall@2", "--markdown").out
+    )
+
+
+def test_compare_refuses_numbers_that_were_measured_otherwise(
+    fuserec: RunCommand, made: Path, shop: Path
+) -> None:
+    fuserec("data", "build", shop / "other", "--events", shop / "events.csv", "--split", "random")
+    fuserec("train", shop / "lightgcn.toml", "--data", shop / "other", "--out", shop / "run")
+    outcome = fuserec("compare", made / "runs/popularity", shop / "run")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.startswith("error: expected numbers of one protocol")
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_sweep_runs_only_what_is_missing(fuserec: RunCommand, made: Path, tmp_path: Path) -> None:
+    options = [
+        *("--data", made / "data", "--results", tmp_path / "results/shop", "--runs", tmp_path / "runs"),
+        *("--seeds", 2, "--part", "test", "--set", "evaluation.cutoffs=[2, 20]"),
+    ]
+    recipes = (made / "popularity.toml", made / "lightgcn.toml")
+    assert fuserec("sweep", *recipes, *options, "--table", "--json").json == []
+    first = fuserec("sweep", recipes[0], *options)
+    assert "[1/1] popularity, seed 0" in first.err
+    second = fuserec("sweep", *recipes, *options, "--reference", "popularity")
+    assert "popularity, seed" not in second.err
+    assert "[2/2] lightgcn, seed 1" in second.err
+    third = fuserec("sweep", *recipes, *options, "--reference", "popularity", "--json")
+    assert third.err == ""
+    base, other = third.json
+    assert (base["seeds"], other["seeds"]) == ([0], [0, 1])
+    assert other["metrics"]["Recall@20"]["comparison"]["users"] == 24
+    assert other["metrics"]["Recall@20"]["deviation"] is not None
+    assert len((tmp_path / "results/test-ledger.jsonl").read_text().splitlines()) == 3
+
+
+def test_sweep_measures_test_from_a_run_that_was_only_validated(
+    fuserec: RunCommand, made: Path, tmp_path: Path
+) -> None:
+    options = ("--data", made / "data", "--results", tmp_path / "results/shop", "--runs", tmp_path / "runs")
+    fuserec("sweep", made / "popularity.toml", *options)
+    assert not (tmp_path / "results/test-ledger.jsonl").exists()
+    written = next((tmp_path / "runs").iterdir()).stat().st_ino
+    outcome = fuserec("sweep", made / "popularity.toml", *options, "--part", "test", "--markdown")
+    assert outcome.out.splitlines()[2].startswith("| popularity | 1 |")
+    assert next((tmp_path / "runs").iterdir()).stat().st_ino == written
+
+
+def test_recommend_shows_people_titles_and_why(fuserec: RunCommand, made: Path) -> None:
+    outcome = fuserec("recommend", made / "runs/lightgcn", "--user", "u2", "-k", 3)
+    assert outcome.code == 0
+    lines = outcome.out.splitlines()
+    assert lines[0] == "u2: from the trained model"
+    assert lines[1].startswith("had lately: Thing ")
+    assert lines[3].split() == ["rank", "item_id", "title", "category", "score"]
+
+
+def test_recommend_in_json_is_a_line_for_each_user(fuserec: RunCommand, made: Path) -> None:
+    first, second = fuserec(
+        "recommend", made / "runs/lightgcn", "--user", "u2", "--user", "u3", "-k", 2, "--json"
+    ).lines
+    assert (first["user_id"], second["user_id"]) == ("u2", "u3")
+    had = {item["item_id"] for item in first["lately"]}
+    assert len(had) == 5
+    assert not had & {item["item_id"] for item in first["items"]}
+    assert [item["rank"] for item in first["items"]] == [1, 2]
+    kept = fuserec(
+        "recommend", made / "runs/lightgcn", "--user", "u2", "-k", 13, "--keep-seen", "--json"
+    ).json
+    assert had <= {item["item_id"] for item in kept["items"]}
+
+
+def test_a_new_user_is_served_from_a_history_and_told_what_is_unknown(
+    fuserec: RunCommand, made: Path
+) -> None:
+    outcome = fuserec("recommend", made / "runs/lightgcn", "--history", "i0, i99,i2", "-k", 2, "--json")
+    assert outcome.err == "warning: unknown items of the history are left out: 'i99'\n"
+    assert (outcome.json["source"], outcome.json["unknown_items"]) == ("history", ["i99"])
+
+
+def test_an_empty_history_gets_popularity(fuserec: RunCommand, made: Path) -> None:
+    outcome = fuserec("recommend", made / "runs/lightgcn", "--history", "")
+    assert "no history: the most popular items" in outcome.out.splitlines()[0]
+
+
+def test_users_and_items_may_come_from_files(fuserec: RunCommand, made: Path, tmp_path: Path) -> None:
+    (tmp_path / "users.txt").write_text("u1\n\nu0\n")
+    (tmp_path / "items.txt").write_text("i12\ni11\n")
+    options = ("--users", tmp_path / "users.txt", "--items", tmp_path / "items.txt", "--keep-seen", "--json")
+    lines = fuserec("recommend", made / "runs/lightgcn", *options).lines
+    assert [line["user_id"] for line in lines] == ["u1", "u0"]
+    assert all({item["item_id"] for item in line["items"]} == {"i11", "i12"} for line in lines)
+
+
+def test_all_users_go_into_a_file_as_from_python(fuserec: RunCommand, made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "all.parquet"
+    outcome = fuserec("recommend", made / "runs/lightgcn", "--all-users", "-k", 4, "--out", out)
+    assert (outcome.code, outcome.out) == (0, "")
+    assert pl.read_parquet(out).equals(package.load(made / "runs/lightgcn").recommend(k=4))
+
+
+def test_python_fits_loads_and_recommends(made: Path, tmp_path: Path) -> None:
+    dataset = package.Dataset.open(made / "data")
+    kept = package.fit(made / "lightgcn.toml", dataset, out=tmp_path / "run")
+    thrown_away = package.fit(made / "lightgcn.toml", dataset)
+    loaded = package.load(tmp_path / "run", dataset)
+    expected = loaded.recommend(["u2"], k=3)
+    assert expected.columns == ["user_id", "item_id", "score", "rank", "source", "title"]
+    assert kept.recommend(["u2"], k=3).equals(expected)
+    assert thrown_away.recommend(["u2"], k=3).equals(expected)
+    other = package.fit(made / "lightgcn.toml", dataset, seed=5)
+    assert not other.recommend(["u2"], k=3)["score"].equals(expected["score"])
+
+
+def test_python_refuses_another_dataset(made: Path, shop: Path) -> None:
+    events = (shop / "events.csv").read_text().splitlines()
+    (shop / "events.csv").write_text("\n".join(events[:-1]) + "\n")
+    other = build(shop / "other", Sources(events=shop / "events.csv"))
+    with pytest.raises(package.FuserecError, match=r"expected the dataset that .*lightgcn was trained on"):
+        package.load(made / "runs/lightgcn", other)
