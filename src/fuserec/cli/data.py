@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from fuserec.data import BuildOptions, Manifest, Sources
+    from fuserec.data import BuildOptions, Manifest
+    from fuserec.data.build import Sources
 
 __all__ = ["app"]
 
@@ -109,7 +110,7 @@ def build_command(
     Example:
       fuserec data build shop --events events.csv --items items.csv --features text=text.npy
     """
-    from fuserec.data import build
+    from fuserec.data.build import build
 
     sources = _sources(events, items, features, graph)
     options = _options(columns, split, fractions, min_rating, repeats, time_unit, strict, seed)
@@ -140,7 +141,7 @@ def check_command(
     Example:
       fuserec data check --events events.csv --items items.csv --strict
     """
-    from fuserec.data import check
+    from fuserec.data.build import check
 
     sources = _sources(events, items, features, graph)
     options = _options(columns, split, fractions, min_rating, repeats, time_unit, strict, seed)
@@ -165,7 +166,7 @@ def show_command(
 def _sources(
     events: Path, items: Path | None, features: list[str] | None, graphs: list[str] | None
 ) -> Sources:
-    from fuserec.data import Sources
+    from fuserec.data.build import Sources
 
     return Sources(
         events=events,
@@ -192,11 +193,11 @@ def _named_files(pairs: list[str] | None, option: str) -> dict[str, Path]:
 
 def _options(
     columns: str,
-    split: list[Any] | None,
+    split: list[str] | None,
     fractions: str,
     min_rating: float | None,
-    repeats: Any,
-    time_unit: Any,
+    repeats: str,
+    time_unit: str,
     strict: bool,
     seed: int,
 ) -> BuildOptions:
@@ -204,7 +205,6 @@ def _options(
     from fuserec.data.columns import parse_columns
 
     roles, split_columns = parse_columns(columns)
-    # Words are not checked here: BuildOptions refuses those that it does not know.
     return BuildOptions(
         columns=roles,
         split_columns=split_columns,

@@ -1,95 +1,17 @@
-"""Raw files become a dataset folder: inspect everything, then write everything, or nothing.
-
-`plan_build` reads and checks without writing a byte; `build` writes what was planned into a new folder.
-`check` stops after the first half.
-"""
+"""Raw files become a dataset folder: everything is read and checked, then everything is written, or nothing."""
 
 from __future__ import annotations
 
-import importlib.metadata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
-
-from fuserec.data.columns import EventColumns, event_columns, item_columns
 from fuserec.data.dataset import Dataset
-from fuserec.data.events import Events, clean_events
-from fuserec.data.features import Features, read_features
-from fuserec.data.graphs import NeighbourGraph, read_graph
-from fuserec.data.ids import as_ids, rows_of, same_type
-from fuserec.data.items import Catalogue, read_catalogue
-from fuserec.data.report import count
-from fuserec.data.schema import (
-    FORMAT_VERSION,
-    OLDEST_READABLE,
-    BuildOptions,
-    Finding,
-    Manifest,
-    ModalityEntry,
-    Report,
-    SourceEntry,
-    SplitEntry,
-    SplitKind,
-    check_name,
-)
-from fuserec.data.sources.table import Table
-from fuserec.data.sources.tables import read_table
-from fuserec.data.split import TRAIN, by_column, leave_one_out, random_per_user
-from fuserec.data.statistics import count_interactions, count_split
+from fuserec.data.plan import Sources, plan_build
+from fuserec.data.schema import BuildOptions, Manifest
 from fuserec.data.write import write_dataset
 from fuserec.errors import DataError
-from fuserec.files import new_folder, sha256_file
+from fuserec.files import new_folder
 
-__all__ = ["Plan", "Sources", "build", "check", "plan_build"]
-
-_Codes = NDArray[np.int8]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """The raw files.
-
-    Attributes:
-        events: the log, as CSV, TSV or Parquet.
-        items: the catalogue; without it the items are those of the events, in the order of their ids.
-        features: a feature matrix for each of some modalities.
-        graphs: a ready neighbour graph for each of some modalities.
-    """
-
-    events: Path
-    items: Path | None = None
-    features: Mapping[str, Path] = field(default_factory=dict)
-    graphs: Mapping[str, Path] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Everything that a dataset folder will hold, checked but not written.
-
-    Attributes:
-        manifest: complete but for the hashes of the files.
-        interactions: ``user`` and ``item`` rows, ``time``, ``rating``, ``line`` and all other columns.
-        users: ``row`` and ``user_id``.
-        items: ``row``, ``item_id`` and all that is known of the items.
-        splits: (E,) codes of the parts by name of the split.
-        features: by modality.
-        graphs: by modality.
-        rejected: the rows left out, with their line and the reason.
-    """
-
-    manifest: Manifest
-    interactions: pl.DataFrame
-    users: pl.DataFrame
-    items: pl.DataFrame
-    splits: Mapping[str, _Codes]
-    features: Mapping[str, Features]
-    graphs: Mapping[str, NeighbourGraph]
-    rejected: pl.DataFrame
+__all__ = ["Sources", "build", "check"]
 
 
 def build(
@@ -125,81 +47,6 @@ def check(sources: Sources, options: BuildOptions | None = None) -> Manifest:
     return plan_build(sources, options).manifest
 
 
-def plan_build(sources: Sources, options: BuildOptions | None = None) -> Plan:
-    """Read and check everything, and write nothing.
-
-    Raises:
-        DataError: a file or a value in it cannot be used.
-        ConfigError: an option has a value that cannot be used.
-    """
-    options = options or BuildOptions()
-    for name in (*sources.features, *sources.graphs):
-        check_name(name, "modality")
-    table = read_table(sources.events)
-    columns = event_columns(sources.events, table.frame.columns, options)
-    user_ids, item_ids = as_ids(table, columns.user), as_ids(table, columns.item)
-    catalogue, item_roles = _catalogue(sources, options)
-    if catalogue is not None:
-        item_ids, known = same_type(item_ids, catalogue.ids)
-        catalogue = Catalogue(ids=known, content=catalogue.content)
-    known_items = None if catalogue is None else catalogue.ids
-    events = clean_events(
-        table, columns, users=user_ids, items=item_ids, known_items=known_items, options=options
-    )
-    users = _numbered("user_id", events.kept["user"].unique().sort())
-    items = _item_frame(events, catalogue)
-    interactions = events.kept.with_columns(
-        rows_of(events.kept["user"], users["user_id"]).alias("user"),
-        rows_of(events.kept["item"], items["item_id"]).alias("item"),
-    )
-    sizes = {"num_users": users.height, "num_items": items.height}
-    splits, entries, split_findings = _splits(table, columns, events, interactions, options, sizes)
-    features = {
-        name: read_features(name, Path(path), items["item_id"], ordered=catalogue is not None)
-        for name, path in sources.features.items()
-    }
-    graphs = {
-        name: read_graph(name, Path(path), items["item_id"], ordered=catalogue is not None)
-        for name, path in sources.graphs.items()
-    }
-    findings = [*events.findings, *split_findings]
-    findings += [finding for matrix in features.values() for finding in matrix.findings]
-    findings += [finding for graph in graphs.values() for finding in graph.findings]
-    _refuse_if_strict(findings, options)
-    manifest = Manifest(
-        format="fuserec dataset",
-        format_version=FORMAT_VERSION,
-        oldest_readable=OLDEST_READABLE,
-        writer=f"fuserec {importlib.metadata.version('fuserec')}",
-        synthetic=options.synthetic,
-        user_id_type="integer" if users["user_id"].dtype == pl.Int64 else "string",
-        item_id_type="integer" if items["item_id"].dtype == pl.Int64 else "string",
-        sources=_source_entries(sources),
-        columns={"events": columns.roles(), "items": item_roles},
-        options=options,
-        counts=count_interactions(interactions, **sizes),
-        splits=entries,
-        modalities=_modality_entries(features, graphs),
-        report=Report(
-            events_read=table.frame.height,
-            events_kept=interactions.height,
-            events_rejected=events.rejected.height,
-            findings=tuple(findings),
-        ),
-        files={},
-    )
-    return Plan(
-        manifest=manifest,
-        interactions=interactions,
-        users=users,
-        items=items,
-        splits=splits,
-        features=features,
-        graphs=graphs,
-        rejected=events.rejected,
-    )
-
-
 def _refuse_place(out: Path, *, overwrite: bool) -> None:
     """Refuse early what `new_folder` would refuse late, and never replace what is no dataset."""
     if not out.exists():
@@ -210,103 +57,3 @@ def _refuse_place(out: Path, *, overwrite: bool) -> None:
         raise DataError(
             f"expected a dataset to overwrite, but {out} holds no manifest.json; choose another place"
         )
-
-
-def _catalogue(sources: Sources, options: BuildOptions) -> tuple[Catalogue | None, dict[str, str]]:
-    if sources.items is None:
-        return None, {}
-    table = read_table(sources.items)
-    columns = item_columns(sources.items, table.frame.columns, options)
-    return read_catalogue(table, columns), columns.roles()
-
-
-def _numbered(name: str, ids: pl.Series) -> pl.DataFrame:
-    rows = pl.int_range(len(ids), eager=True, dtype=pl.Int64).alias("row")
-    return pl.DataFrame([rows, ids.alias(name)])
-
-
-def _item_frame(events: Events, catalogue: Catalogue | None) -> pl.DataFrame:
-    if catalogue is None:
-        return _numbered("item_id", events.kept["item"].unique().sort())
-    return _numbered("item_id", catalogue.ids).hstack(catalogue.content.get_columns())
-
-
-def _splits(
-    table: Table,
-    columns: EventColumns,
-    events: Events,
-    interactions: pl.DataFrame,
-    options: BuildOptions,
-    sizes: Mapping[str, int],
-) -> tuple[dict[str, _Codes], dict[str, SplitEntry], list[Finding]]:
-    """Every split that is asked for, by name."""
-    users = interactions["user"].to_numpy()
-    rows = events.rows.to_numpy()
-    splits: dict[str, _Codes] = {}
-    entries: dict[str, SplitEntry] = {}
-    findings: list[Finding] = []
-
-    def add(name: str, kind: SplitKind, codes: _Codes, tied_users: int | None = None) -> None:
-        if not (codes == TRAIN).any():
-            raise DataError(f"expected at least one training event in the split {name!r}, got none")
-        splits[name] = codes
-        entries[name] = count_split(interactions, codes, kind=kind, tied_users=tied_users, **sizes)
-
-    default: tuple[SplitKind, ...] = ("column",) if columns.splits else ("leave-one-out",)
-    for kind in dict.fromkeys(options.splits or default):
-        if kind == "column":
-            for column in columns.splits:
-                values = table.frame[column][events.rows]
-                add(check_name(column, "split"), kind, by_column(values, table, rows))
-        elif kind == "random":
-            add("random", kind, random_per_user(users, options.fractions, seed=options.seed))
-        else:
-            instants = None if events.instants is None else events.instants.to_numpy()
-            held_out = leave_one_out(users, instants)
-            add("leave-one-out", kind, held_out.codes, None if instants is None else held_out.tied_users)
-            findings += _order_findings(held_out.tied_users, timed=instants is not None)
-    return splits, entries, findings
-
-
-def _order_findings(tied_users: int, *, timed: bool) -> list[Finding]:
-    """What decided the order of events in leave-one-out."""
-    if not timed:
-        message = "no times: the order of the input decides which events are last"
-        return [Finding(kind="no times", count=0, message=message)]
-    if not tied_users:
-        return []
-    message = (
-        f"{count(tied_users, 'user')} with a tie in time at the held-out events: "
-        "the order of the input decides which are last"
-    )
-    return [Finding(kind="tie in time", count=tied_users, message=message)]
-
-
-def _refuse_if_strict(findings: Iterable[Finding], options: BuildOptions) -> None:
-    refused = [finding.line() for finding in findings if finding.refused_by_strict]
-    if options.strict and refused:
-        raise DataError("--strict refuses: " + "; ".join(refused))
-
-
-def _source_entries(sources: Sources) -> dict[str, SourceEntry]:
-    paths: dict[str, Any] = {"events": sources.events}
-    if sources.items is not None:
-        paths["items"] = sources.items
-    paths |= {f"features/{name}": path for name, path in sources.features.items()}
-    paths |= {f"graph/{name}": path for name, path in sources.graphs.items()}
-    return {
-        role: SourceEntry(name=Path(path).name, bytes=Path(path).stat().st_size, sha256=sha256_file(path))
-        for role, path in paths.items()
-    }
-
-
-def _modality_entries(
-    features: Mapping[str, Features], graphs: Mapping[str, NeighbourGraph]
-) -> dict[str, ModalityEntry]:
-    return {
-        name: ModalityEntry(
-            features=features[name].entry if name in features else None,
-            graph=graphs[name].entry if name in graphs else None,
-        )
-        for name in sorted({*features, *graphs})
-    }

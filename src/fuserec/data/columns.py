@@ -172,7 +172,7 @@ def _only(path: Path, names: Sequence[str], role: str, found: Sequence[str]) -> 
             f"expected one {role} column in {path}, but it could be {several}; say which with --columns {role}=..."
         )
     raise DataError(
-        f"expected a {role} column in {path}, found {_listed(path, names)}"
+        f"expected the {role} column in {path}, found {_listed(path, names)}"
         + (f"; say which with --columns {role}=..." if len(names) > 1 else "")
     )
 

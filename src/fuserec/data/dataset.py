@@ -14,7 +14,7 @@ import polars as pl
 import pydantic
 from numpy.typing import NDArray
 
-from fuserec.data.ids import parse_id, rows_of, series_of, to_type
+from fuserec.data.ids import parse_id, rows_of, series_of
 from fuserec.data.schema import FORMAT_VERSION, OLDEST_READABLE, PARTS, Manifest
 from fuserec.data.sources.arrays import read_npy, read_npz
 from fuserec.errors import ConfigError, DataError, nearest
@@ -112,7 +112,7 @@ class Dataset:
         Raises:
             DataError: the dataset's ids are integers and this is none.
         """
-        return parse_id(text, self.user_ids.dtype)
+        return parse_id(text, self.user_ids)
 
     def parse_item_id(self, text: str) -> str | int:
         """An item id as a person types it, in the type of the dataset.
@@ -120,7 +120,7 @@ class Dataset:
         Raises:
             DataError: the dataset's ids are integers and this is none.
         """
-        return parse_id(text, self.item_ids.dtype)
+        return parse_id(text, self.item_ids)
 
     def user_row(self, user: str | int) -> int:
         """The row of a user.
@@ -281,7 +281,7 @@ def _read_frame(path: Path, name: str) -> pl.DataFrame:
 
 def _rows(ids: pl.Series | Iterable[str | int], known: pl.Series, what: str) -> NDArray[np.int64]:
     asked = series_of(ids)
-    rows = rows_of(to_type(asked, known.dtype), known)
+    rows = rows_of(asked, known)
     unknown = asked.filter(rows.is_null())
     if len(unknown):
         some = ", ".join(map(repr, unknown.head(5))) + (", ..." if len(unknown) > 5 else "")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fuserec.data.sources.table import Table
 from fuserec.errors import DataError
 
-__all__ = ["as_ids", "from_array", "parse_id", "rows_of", "same_type", "to_type"]
+__all__ = ["as_ids", "from_array", "parse_id", "rows_of", "same_type", "series_of", "to_type_of"]
 
 _CANONICAL = r"^(?:0|-?[1-9][0-9]{0,18})$"
 
@@ -78,34 +78,34 @@ def same_type(events: pl.Series, items: pl.Series) -> tuple[pl.Series, pl.Series
     return events.cast(pl.String), items.cast(pl.String)
 
 
-def to_type(ids: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Ids in the type of the dataset; null where an id cannot be one of that type.
+def to_type_of(known: pl.Series, ids: pl.Series) -> pl.Series:
+    """Ids in the type of the known ones; null where an id cannot be one of that type.
 
     Example:
-        >>> to_type(pl.Series(["7", "007"]), pl.Int64()).to_list()
+        >>> to_type_of(pl.Series([1, 2]), pl.Series(["7", "007"])).to_list()
         [7, None]
     """
-    if ids.dtype == dtype:
+    if ids.dtype == known.dtype:
         return ids
-    if dtype == pl.Int64 and ids.dtype == pl.String:
+    if known.dtype == pl.Int64 and ids.dtype == pl.String:
         canonical = ids.str.contains(_CANONICAL)
         return ids.set(~canonical.fill_null(value=True), None).cast(pl.Int64, strict=False)
-    return ids.cast(dtype, strict=False)
+    return ids.cast(known.dtype, strict=False)
 
 
-def parse_id(text: str, dtype: pl.DataType) -> str | int:
-    """An id as a person types it, in the type of the dataset.
+def parse_id(text: str, known: pl.Series) -> str | int:
+    """An id as a person types it, in the type of the known ones.
 
     Raises:
-        DataError: the dataset's ids are integers and this is none.
+        DataError: the known ids are integers and this is none.
 
     Example:
-        >>> parse_id("123", pl.Int64()), parse_id("123", pl.String())
+        >>> parse_id("123", pl.Series([1, 2])), parse_id("123", pl.Series(["1", "2"]))
         (123, '123')
     """
-    if dtype == pl.String:
+    if known.dtype == pl.String:
         return text
-    value: int | None = to_type(pl.Series([text]), dtype).item()
+    value: int | None = to_type_of(known, pl.Series([text])).item()
     if value is None:
         raise DataError(f"expected an integer id, as the dataset has them, got {text!r}")
     return value
@@ -114,7 +114,7 @@ def parse_id(text: str, dtype: pl.DataType) -> str | int:
 def rows_of(ids: pl.Series, known: pl.Series) -> pl.Series:
     """The position of each id among the known ones; null where it is unknown or null."""
     table = pl.DataFrame({"id": known, "row": pl.int_range(len(known), eager=True, dtype=pl.Int64)})
-    asked = pl.DataFrame({"id": to_type(ids, known.dtype)})
+    asked = pl.DataFrame({"id": to_type_of(known, ids)})
     return asked.join(table, on="id", how="left", maintain_order="left")["row"]
 
 

@@ -31,8 +31,6 @@ __all__ = [
     "Report",
     "SourceEntry",
     "SplitEntry",
-    "SplitKind",
-    "TimeUnit",
     "check_name",
 ]
 
@@ -42,12 +40,11 @@ OLDEST_READABLE = 1
 PARTS = ("train", "valid", "test")
 """The parts of a split, in the order of their codes 0, 1, 2."""
 
-SplitKind = Literal["column", "leave-one-out", "random"]
-TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
 IdType = Literal["string", "integer"]
 
-SPLIT_KINDS: tuple[SplitKind, ...] = ("column", "leave-one-out", "random")
-TIME_UNITS: tuple[TimeUnit, ...] = ("auto", "s", "ms", "us", "ns")
+SPLIT_KINDS = ("column", "leave-one-out", "random")
+REPEATS = ("drop", "keep")
+TIME_UNITS = ("auto", "s", "ms", "us", "ns")
 COLUMN_ROLES = ("user", "item", "time", "rating", "title", "category", "text", "image")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
@@ -74,11 +71,11 @@ class BuildOptions:
         columns: the column that plays a role (user, item, time, rating, title, category, text, image);
             ``""`` says that none does. A role not named here is looked for under its common names.
         split_columns: event columns that hold train, valid or test; each becomes a split of its name.
-        splits: the kinds of split to make; empty takes the columns where there are any, else leave-one-out.
+        splits: the kinds of split to make (column, leave-one-out, random); empty takes the columns where there are any, else leave-one-out.
         fractions: training, validation and test fraction of a user's events in the random split.
         min_rating: events rated lower are rejected.
         repeats: ``drop`` keeps a user's first event with an item only, ``keep`` keeps all of them.
-        time_unit: unit of numeric times; ``auto`` takes seconds unless they can only be another unit.
+        time_unit: unit of numeric times (s, ms, us, ns); ``auto`` takes seconds unless they can only be another unit.
         strict: refuse to build where an event would be rejected or a unit guessed.
         seed: seed of the random split.
         synthetic: the data was made by a program; said wherever the dataset is shown.
@@ -86,11 +83,11 @@ class BuildOptions:
 
     columns: Mapping[str, str] = field(default_factory=dict)
     split_columns: tuple[str, ...] = ()
-    splits: tuple[SplitKind, ...] = ()
+    splits: tuple[str, ...] = ()
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     min_rating: float | None = None
-    repeats: Literal["drop", "keep"] = "drop"
-    time_unit: TimeUnit = "auto"
+    repeats: str = "drop"
+    time_unit: str = "auto"
     strict: bool = False
     seed: int = 0
     synthetic: bool = False
@@ -107,7 +104,7 @@ class BuildOptions:
                 f"split={self.split_columns[0]} names a column, but --split {self.splits[0]} asks for another "
                 "split; pass --split column as well, or leave split= out"
             )
-        if self.repeats not in ("drop", "keep"):
+        if self.repeats not in REPEATS:
             raise ConfigError(f"expected repeats to be drop or keep, got {self.repeats!r}")
         if self.time_unit not in TIME_UNITS:
             raise ConfigError(f"no time unit {self.time_unit!r}; {nearest(self.time_unit, TIME_UNITS)}")
@@ -127,7 +124,8 @@ class BuildOptions:
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # What a later version adds is passed over; its `oldest_readable` says whether that is safe.
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Finding(_Entry):
@@ -216,7 +214,7 @@ class SplitEntry(_Entry):
             plays no part.
     """
 
-    kind: SplitKind
+    kind: str
     train: int
     valid: int
     test: int

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fuserec.data.schema import Counts, SplitEntry, SplitKind
+from fuserec.data.schema import Counts, SplitEntry
 from fuserec.data.split import TEST, TRAIN, VALID
 
 __all__ = ["count_interactions", "count_split"]
@@ -37,7 +37,7 @@ def count_split(
     interactions: pl.DataFrame,
     codes: NDArray[np.int8],
     *,
-    kind: SplitKind,
+    kind: str,
     num_users: int,
     num_items: int,
     tied_users: int | None = None,

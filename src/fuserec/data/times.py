@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from fuserec.data.schema import TimeUnit
 from fuserec.errors import DataError
 
 __all__ = ["LATEST", "Times", "read_times"]
@@ -44,12 +43,12 @@ class Times:
 
     instants: pl.Series
     problems: pl.Series
-    unit: TimeUnit
+    unit: str
     guessed: bool
     exact: bool
 
 
-def read_times(column: pl.Series, unit: TimeUnit) -> Times:
+def read_times(column: pl.Series, unit: str) -> Times:
     """Read a column of times.
 
     Args:
@@ -89,7 +88,7 @@ def _checked(
     column: pl.Series,
     instants: pl.Series,
     side: pl.Series,
-    unit: TimeUnit,
+    unit: str,
     *,
     guessed: bool = False,
     exact: bool = False,
@@ -134,13 +133,12 @@ def _numbers(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     return integers, column.cast(pl.Float64, strict=False).fill_nan(None)
 
 
-def _guess(values: pl.Series) -> tuple[TimeUnit, bool]:
+def _guess(values: pl.Series) -> tuple[str, bool]:
     """The unit in which the median lies between 1973 and 2200; seconds where none does."""
     median = values.filter(values > 0).median()
     if not isinstance(median, float) or median < LATEST:
         return "s", False
-    units: tuple[TimeUnit, ...] = ("ms", "us", "ns")
-    for unit in units:
+    for unit in ("ms", "us", "ns"):
         if _EARLIEST_GUESS <= median / _PER_SECOND[unit] < LATEST:
             return unit, True
     return "s", False

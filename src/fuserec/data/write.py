@@ -5,19 +5,17 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fuserec.data.plan import Plan
 from fuserec.data.schema import PARTS, FileEntry
 from fuserec.data.show import describe
 from fuserec.errors import DataError
 from fuserec.files import sha256_file, write_json, write_text
-
-if TYPE_CHECKING:
-    from fuserec.data.build import Plan
 
 __all__ = ["write_dataset"]
 

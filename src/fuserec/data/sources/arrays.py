@@ -15,9 +15,21 @@ from fuserec.errors import DataError
 
 __all__ = ["read_npy", "read_npz"]
 
-# What numpy raises on files that are cut short, are something else, or hold pickled objects.
-_BROKEN = (OSError, ValueError, EOFError, SyntaxError, TypeError, KeyError, MemoryError, OverflowError)
-_BROKEN_ZIP = (*_BROKEN, zipfile.BadZipFile, zlib.error, NotImplementedError, tokenize.TokenError)
+_BROKEN = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,
+    TypeError,
+    KeyError,
+    MemoryError,
+    OverflowError,
+    NotImplementedError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy raises on files that are cut short, are something else, or hold pickled objects."""
 
 
 def read_npy(path: Path) -> NDArray[Any]:
@@ -27,14 +39,16 @@ def read_npy(path: Path) -> NDArray[Any]:
         DataError: the file is no array, is cut short, or holds pickled objects.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (*_BROKEN, tokenize.TokenError) as error:
+        with path.open("rb") as file:
+            archive = file.read(2) == b"PK"
+        array = None if archive else np.load(path, mmap_mode="r", allow_pickle=False)
+    except _BROKEN as error:
         raise DataError(
             f"expected an array in {path}, but it cannot be read: {_first_line(error)}"
         ) from error
-    if not isinstance(array, np.ndarray):
+    if array is None:
         raise DataError(f"expected one array in {path}, got an archive of several; name it .npz")
-    return array
+    return np.asanyarray(array)
 
 
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:
@@ -44,14 +58,17 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         DataError: the file is no such archive, is cut short, or holds pickled objects.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except _BROKEN_ZIP as error:
+        # Opened here, since numpy leaves the file open where the archive is broken.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            arrays = None if isinstance(archive, np.ndarray) else {name: archive[name] for name in archive}
+    except _BROKEN as error:
         raise DataError(
             f"expected named arrays in {path}, but it cannot be read: {_first_line(error)}"
         ) from error
-    except AttributeError as error:
-        raise DataError(f"expected named arrays in {path}, got a single one; name it .npy") from error
+    if arrays is None:
+        raise DataError(f"expected named arrays in {path}, got a single one; name it .npy")
+    return arrays
 
 
 def _first_line(error: BaseException) -> str:

@@ -103,7 +103,7 @@ def _scan(path: Path, data: _Bytes, separator: int) -> _Layout:
         line_counts = lines_before + newline.cumsum()
         if quoted:
             within = (inside + (chunk == _QUOTE).cumsum()) & 1
-            before = data[start - 1] if start else _NEWLINE
+            before = int(data[start - 1]) if start else _NEWLINE
             _refuse_stray_quotes(path, chunk, within, (inside, before), separator, line_counts)
             inside = int(within[-1])
             record, divider = newline & (within == 0), divider & (within == 0)
