@@ -11,14 +11,44 @@ import json
 import os
 import shutil
 import tempfile
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fuserec.errors import DataError
 
-__all__ = ["hash_json", "new_folder", "read_json", "sha256_file", "write_bytes", "write_json", "write_text"]
+__all__ = [
+    "hash_json",
+    "new_folder",
+    "read_arrays",
+    "read_json",
+    "sha256_file",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]
+
+_BROKEN_ARCHIVE = (
+    OSError,
+    ValueError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy raises on an .npz that is cut short, damaged, something else, or holds pickled objects."""
 
 
 @contextmanager
@@ -34,11 +64,11 @@ def new_folder(place: Path, *, overwrite: bool = False) -> Iterator[Path]:
             disk is full.
     """
     place = Path(place)
-    if place.exists() and not overwrite:
-        raise DataError(f"expected a new folder, but {place} exists; choose another or pass --overwrite")
-    if place.exists() and not place.is_dir():
-        raise DataError(f"expected a folder to overwrite, but {place} is a file; choose another place")
     try:
+        if place.exists() and not overwrite:
+            raise DataError(f"expected a new folder, but {place} exists; choose another or pass --overwrite")
+        if place.exists() and not place.is_dir():
+            raise DataError(f"expected a folder to overwrite, but {place} is a file; choose another place")
         place.parent.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=f".{place.name}.partial-", dir=place.parent))
     except OSError as error:
@@ -46,17 +76,28 @@ def new_folder(place: Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         yield stage
         stage.chmod(0o755)
-        if place.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{place.name}.old-", dir=place.parent))
-            os.replace(place, old / place.name)
-            os.replace(stage, place)
-            shutil.rmtree(old)
+        if overwrite and place.exists():
+            _swap(stage, place)
         else:
+            # Fails where another process has made the place in the meantime: that folder is not ours.
             os.replace(stage, place)
     except OSError as error:
         raise DataError(f"could not write {place}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def _swap(stage: Path, place: Path) -> None:
+    """Put ``stage`` in the place of a folder that stands there; that folder comes back if it fails."""
+    old = Path(tempfile.mkdtemp(prefix=f".{place.name}.old-", dir=place.parent))
+    os.replace(place, old / place.name)
+    try:
+        os.replace(stage, place)
+    except BaseException:
+        os.replace(old / place.name, place)
+        old.rmdir()
+        raise
+    shutil.rmtree(old)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -97,6 +138,27 @@ def read_json(path: Path) -> Any:
         raise DataError(f"expected the file {path}, but it does not exist") from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DataError(f"expected JSON in {path}, got: {error}") from error
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz file by name, never unpickled.
+
+    Raises:
+        DataError: the file is missing, cut short, damaged, or no .npz.
+    """
+    try:
+        # Opened here, since numpy leaves the file open where the archive is broken.
+        with Path(path).open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            arrays = None if isinstance(archive, np.ndarray) else {name: archive[name] for name in archive}
+    except FileNotFoundError as error:
+        raise DataError(f"expected the file {path}, but it does not exist") from error
+    except _BROKEN_ARCHIVE as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DataError(f"expected named arrays in {path}, got: {reason}") from error
+    if arrays is None:
+        raise DataError(f"expected named arrays in {path}, got a single one")
+    return arrays
 
 
 def sha256_file(path: Path) -> str:

@@ -40,14 +40,21 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         recipe = load_recipe(options.recipe, overrides)
         prepared = load_prepared(options.prepared)
-        run = train(recipe, prepared, options.out, overwrite=options.overwrite, progress=Lines())
+        run = train(
+            recipe,
+            prepared,
+            options.out,
+            overwrite=options.overwrite,
+            progress=Lines(),
+            source=options.recipe.read_text(encoding="utf-8"),
+        )
         if options.test:
             evaluate_run(run, prepared, part="test")
-    except FuserecError as error:
+    except (FuserecError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt:
-        print("error: stopped by Ctrl-C; nothing was written", file=sys.stderr)  # noqa: T201
+        print("error: stopped by Ctrl-C; nothing half-written is left behind", file=sys.stderr)  # noqa: T201
         return 130
     print(json.dumps(run.metrics))  # noqa: T201
     return 0

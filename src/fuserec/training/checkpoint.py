@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from fuserec.errors import CheckpointError, ConfigError, DataError, nearest
-from fuserec.files import read_json, write_bytes, write_json
+from fuserec.files import read_arrays, read_json, write_bytes, write_json
 from fuserec.models.protocol import Scorer
 from fuserec.models.registry import SCORERS
 from fuserec.training.config import Recipe, parse_recipe
@@ -60,8 +61,8 @@ class Run:
                 f"expected a run folder, but {path} does not exist; make one with 'fuserec train'"
             )
         try:
-            recipe = parse_recipe(read_json(path / "config.json"))
-            provenance = read_json(path / "provenance.json")
+            recipe = parse_recipe(_read_table(path / "config.json"))
+            provenance = _read_table(path / "provenance.json")
         except (ConfigError, DataError) as error:
             raise CheckpointError(f"{path} is not a run folder that can be read: {error}") from error
         return cls(path=path, recipe=recipe, provenance=provenance)
@@ -81,16 +82,27 @@ class Run:
             raise CheckpointError(f"expected a scorer in {file}, got: {error}") from error
         if kind not in SCORERS:
             raise CheckpointError(f"{file} holds a scorer of unknown kind {kind!r}; {nearest(kind, SCORERS)}")
-        return SCORERS[kind].from_tensors(tensors)
+        try:
+            return SCORERS[kind].from_tensors(tensors)
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"expected the tensors of a {kind} scorer in {file}, got {sorted(tensors)}; train again"
+            ) from error
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What has been measured: evaluation -> {"protocol", "protocol_hash", "metrics"}."""
-        metrics: dict[str, Any] = read_json(self.path / "metrics.json")
-        return metrics
+        """What has been measured: evaluation -> {"protocol", "protocol_hash", "users", "metrics"}.
+
+        Raises:
+            CheckpointError: the file is missing or broken.
+        """
+        try:
+            return dict(_read_table(self.path / "metrics.json"))
+        except DataError as error:
+            raise CheckpointError(str(error)) from error
 
     def add_metrics(
-        self, evaluation: str, report: Mapping[str, Any], values: Mapping[str, np.ndarray[Any, Any]]
+        self, evaluation: str, report: Mapping[str, Any], values: Mapping[str, NDArray[Any]]
     ) -> None:
         """Store an evaluation; an older one of the same name is replaced."""
         (self.path / "values").mkdir(exist_ok=True)
@@ -99,28 +111,41 @@ class Run:
         write_bytes(self.path / "values" / f"{evaluation}.npz", buffer.getvalue())
         write_json(self.path / "metrics.json", {**self.metrics, evaluation: dict(report)})
 
-    def values(self, evaluation: str) -> dict[str, np.ndarray[Any, Any]]:
+    def values(self, evaluation: str) -> dict[str, NDArray[Any]]:
         """Per-user values of an evaluation: "users" and one array for each metric.
 
         Raises:
-            CheckpointError: that evaluation has not been made.
+            CheckpointError: that evaluation has not been made, or its file is broken.
         """
         file = self.path / "values" / f"{evaluation}.npz"
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-        except FileNotFoundError as error:
+        if not file.exists():
             raise CheckpointError(
                 f"{self.path} has no evaluation {evaluation!r}; make it with 'fuserec evaluate'"
-            ) from error
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"expected per-user values in {file}, got: {error}") from error
+            )
+        try:
+            return read_arrays(file)
+        except DataError as error:
+            raise CheckpointError(str(error)) from error
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """One record an epoch; empty for a closed form."""
-        lines = (self.path / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        """One record an epoch; empty for a closed form.
+
+        Raises:
+            CheckpointError: the file is missing or broken.
+        """
+        file = self.path / "log.jsonl"
+        try:
+            return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"expected a JSON record a line in {file}, got: {error}") from error
+
+
+def _read_table(path: Path) -> Mapping[str, Any]:
+    table = read_json(path)
+    if not isinstance(table, Mapping):
+        raise DataError(f"expected a JSON object in {path}, got {table!r:.40}")
+    return table
 
 
 def save_tensors(

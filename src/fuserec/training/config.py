@@ -1,18 +1,19 @@
 """Recipes: TOML in, frozen dataclasses out. An unknown key is an error, never a silent default.
 
-    name = "tmfun_baby"          # a label; not part of the recipe's hash
-    split = "split_mmrec"        # may be left out where the dataset has one split
-    seed = 0
-    [model]
-    name = "tmfun"               # the other keys are the model's own options
-    [train]                      # gradient models only
-    [loss_weights]               # gradient models only: one weight for each of the model's losses
-    [evaluation]
+name = "tmfun_baby"          # a label; not part of the recipe's hash
+split = "split_mmrec"        # may be left out where the dataset has one split
+seed = 0
+[model]
+name = "tmfun"               # the other keys are the model's own options
+[train]                      # gradient models only
+[loss_weights]               # gradient models only: one weight for each of the model's losses
+[evaluation]
 """
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 import tomllib
 import types
 import typing
@@ -177,6 +178,7 @@ def _override(table: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"expected an override such as model.dim=32, got {override!r}")
+    text = text.strip()
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -221,7 +223,9 @@ def _typed(value: Any, wanted: Any, where: str) -> Any:
         return tuple(_typed(entry, arguments[0], where) for entry in value)
     if origin is not None and issubclass(origin, Mapping) and isinstance(value, Mapping):
         return {str(key): _typed(entry, arguments[1], f"{key!r} of {where}") for key, entry in value.items()}
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+    if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not abs(value) <= sys.float_info.max:  # also refuses NaN
+            raise ConfigError(f"expected a finite number for {where}, got {value}")
         return float(value)
     if origin is None and isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
         return value

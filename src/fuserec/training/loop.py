@@ -1,5 +1,7 @@
-"""The one training loop. It knows no model by name and never sees a held-out pair: validation is a
-function that it is given, and there is no way from here to the test split.
+"""The one training loop.
+
+It knows no model by name and never sees a held-out pair: validation is a function that it is given, and
+there is no way from here to the test split.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from fuserec.training.negatives import PairSampler
 from fuserec.training.progress import Progress, Silent
 from fuserec.training.seeds import named_generator
 
-__all__ = ["EpochRecord", "Fitted", "train_epoch", "fit_by_gradient", "total_loss"]
+__all__ = ["EpochRecord", "Fitted", "fit_by_gradient", "total_loss", "train_epoch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,9 @@ class PairSampler:
         """Batches in an epoch."""
         return -(-len(self._pairs) // self._batch_size)
 
-    def _keys(self, users: Int[torch.Tensor, " E"], items: Int[torch.Tensor, " E"]) -> Int[torch.Tensor, " E"]:
+    def _keys(
+        self, users: Int[torch.Tensor, " E"], items: Int[torch.Tensor, " E"]
+    ) -> Int[torch.Tensor, " E"]:
         return users * self._num_items + items
 
     def epoch(self) -> Iterator[PairBatch]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fuserec.batch import Corpus, KnnGraph, Modality, Pairs, Prepared
 from fuserec.errors import DataError
-from fuserec.files import write_bytes
+from fuserec.files import read_arrays, write_bytes
 
 __all__ = ["load_prepared", "save_prepared"]
 
@@ -52,20 +52,20 @@ def load_prepared(path: Path) -> Prepared:
     Raises:
         DataError: the file is missing, broken, or of another format.
     """
+    arrays = read_arrays(path)
+    stored = arrays.get("format")
+    if stored is None or stored.tolist() != FORMAT:
+        found = "no format" if stored is None else f"format {stored.tolist()!r:.40}"
+        raise DataError(
+            f"expected a prepared dataset of format {FORMAT} in {path}, got {found}; prepare the dataset again"
+        )
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
         return _from_arrays(arrays)
-    except FileNotFoundError as error:
-        raise DataError(f"expected a prepared dataset, but {path} does not exist") from error
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"expected a prepared dataset in {path}, got: {error}") from error
+    except KeyError as error:
+        raise DataError(f"expected a prepared dataset in {path}, but it has no array {error}") from error
 
 
-def _from_arrays(arrays: dict[str, np.ndarray[Any, Any]]) -> Prepared:
-    if int(arrays["format"]) != FORMAT:
-        raise DataError(f"expected a prepared dataset of format {FORMAT}, got {int(arrays['format'])}")
-
+def _from_arrays(arrays: dict[str, NDArray[Any]]) -> Prepared:
     def tensor(name: str) -> torch.Tensor:
         return torch.from_numpy(arrays[name])
 

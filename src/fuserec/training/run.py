@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fuserec.batch import Prepared
-from fuserec.errors import CheckpointError, ConfigError
+from fuserec.errors import CheckpointError, ConfigError, DataError
 from fuserec.files import new_folder, write_json, write_text
 from fuserec.models.protocol import Scorer
 from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS
@@ -46,10 +46,11 @@ def train(
         source: the recipe's text as given, kept beside the resolved one.
 
     Raises:
-        DataError: ``out`` exists or cannot be written.
+        DataError: ``out`` exists, or is to be overwritten and is no run, or cannot be written.
         ConfigError: the recipe names another split.
         TrainingError: training cannot go on.
     """
+    _refuse_place(Path(out), overwrite=overwrite)
     with new_folder(out, overwrite=overwrite) as stage:
         started = time.perf_counter()
         fitted = fit(recipe, prepared, progress=progress)
@@ -74,7 +75,9 @@ def train(
 def fit(recipe: Recipe, prepared: Prepared, *, progress: Progress | None = None) -> Fitted:
     """Fit a recipe; nothing is written. See `train`."""
     if recipe.split not in (None, prepared.split):
-        raise ConfigError(f"the recipe is for split {recipe.split!r}, got the dataset under {prepared.split!r}")
+        raise ConfigError(
+            f"the recipe is for split {recipe.split!r}, got the dataset under {prepared.split!r}"
+        )
     keep_freed_memory()
     progress = progress or Silent()
     if recipe.train is None:
@@ -123,6 +126,14 @@ def evaluate_run(
     )
     _store(run, f"{part}-{compatibility}" if compatibility else part, evaluation)
     return evaluation
+
+
+def _refuse_place(out: Path, *, overwrite: bool) -> None:
+    """Never replace what is no run."""
+    if overwrite and out.is_dir() and any(out.iterdir()) and not (out / "provenance.json").is_file():
+        raise DataError(
+            f"expected a run folder to overwrite, but {out} holds no provenance.json; choose another place"
+        )
 
 
 def _validate(scorer: Scorer, prepared: Prepared, recipe: Recipe) -> Evaluation:
