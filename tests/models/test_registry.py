@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import dataclasses
+import pkgutil
+from importlib import import_module
+
+import pytest
+import torch
+
+import fuserec.models
+from fuserec.errors import ConfigError
+from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS, SCORERS, config_class
+from fuserec.testing.contract import all_scores, some_queries
+from fuserec.testing.corpora import tiny_corpus
+
+NAMES = [*CLOSED_FORMS, *GRADIENT_MODELS]
+
+
+def config_classes_of_all_model_files() -> set[type]:
+    found = set()
+    for module in pkgutil.iter_modules(fuserec.models.__path__):
+        for value in vars(import_module(f"fuserec.models.{module.name}")).values():
+            if (
+                isinstance(value, type)
+                and dataclasses.is_dataclass(value)
+                and value.__name__.endswith("Config")
+            ):
+                found.add(value)
+    return found
+
+
+def test_no_name_means_two_models() -> None:
+    assert not CLOSED_FORMS.keys() & GRADIENT_MODELS.keys()
+
+
+def test_every_config_of_a_model_file_is_registered_once() -> None:
+    registered = [config_class(name) for name in NAMES]
+    assert len(set(registered)) == len(registered)
+    assert set(registered) == config_classes_of_all_model_files()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_config_has_a_default_for_everything(name: str) -> None:
+    config_class(name)()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_model_ends_as_a_registered_scorer_that_survives_its_tensors(name: str) -> None:
+    corpus = tiny_corpus(ready_graph=("image",))
+    config = config_class(name)()
+    if name in CLOSED_FORMS:
+        scorer = CLOSED_FORMS[name].build(config).fit(corpus)
+    else:
+        generator = torch.Generator().manual_seed(0)
+        model = GRADIENT_MODELS[name].build(config, corpus, generator)
+        model.begin_epoch()
+        scorer = model.scorer()
+    assert type(scorer) is SCORERS[scorer.kind]
+    again = SCORERS[scorer.kind].from_tensors(scorer.tensors())
+    queries = some_queries(corpus)
+    assert torch.equal(all_scores(again, queries), all_scores(scorer, queries))
+
+
+def test_every_scorer_is_found_by_its_own_kind() -> None:
+    assert {kind: scorer.kind for kind, scorer in SCORERS.items()} == {kind: kind for kind in SCORERS}
+
+
+def test_a_mistyped_model_gets_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"^unknown model 'tmfum'; did you mean 'tmfun'\?$"):
+        config_class("tmfum")
+    with pytest.raises(ConfigError, match=r"^unknown model 'zzzz'; known: 'content_knn', 'ease', "):
+        config_class("zzzz")

@@ -1,0 +1,35 @@
+"""Recipes small enough to be trained in a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fuserec.training.config import Recipe, parse_recipe
+
+LOSS_WEIGHTS = {
+    "lightgcn": {"bpr": 1.0, "l2": 1e-4},
+    "tmfun": {"bpr": 1.0, "contrastive": 0.03, "l2": 1e-4},
+}
+
+RecipeOf = Callable[..., Recipe]
+
+
+@pytest.fixture(scope="session")
+def recipe_of() -> RecipeOf:
+    """``recipe_of("tmfun", seed=1, epochs=2, dim=4)``: a recipe with a few options changed."""
+
+    def build(model: str, *, seed: int = 0, cutoffs: tuple[int, ...] = (5, 20), **options: Any) -> Recipe:
+        table: dict[str, Any] = {"seed": seed, "model": {"name": model}, "evaluation": {"cutoffs": cutoffs}}
+        if model in LOSS_WEIGHTS:
+            table["train"] = {"epochs": 3, "batch_size": 64, "learning_rate": 0.02, "device": "cpu"}
+            table["loss_weights"] = LOSS_WEIGHTS[model]
+            table["model"]["dim"] = 8
+        for key, value in options.items():
+            section = "train" if key in ("epochs", "batch_size", "learning_rate", "patience") else "model"
+            table[section][key] = value
+        return parse_recipe(table)
+
+    return build
