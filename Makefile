@@ -32,10 +32,10 @@ check: setup ## style, types and the floors of the imports, without running anyt
 	$(BIN)/lint-imports
 
 shapes: setup ## all tests, with every array shape checked
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --jaxtyping-packages=fuserec,beartype.beartype
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --hypothesis-profile=ci --jaxtyping-packages=fuserec,beartype.beartype
 
 bench: setup ## measure speed against baselines in the same run
-	$(BIN)/python -m benchmarks
+	@set -e; for script in $$(grep -l __main__ benchmarks/*.py); do echo "$$script"; $(BIN)/python $$script; done
 
 floors: setup ## the core on the oldest versions that pyproject.toml admits, without development packages
 	$(BIN)/python tools/check_floors.py

@@ -21,7 +21,7 @@ import make_venv
 __all__ = ["floors", "main"]
 
 RUNS_ALONE = (["--help"], ["--version"], ["doctor"], ["recipes"])
-FOR_TESTS = ("pytest", "hypothesis")
+FOR_TESTS = ("pytest", "pytest-xdist", "hypothesis", "ir-measures")
 CORE = ("ops", "losses", "metrics", "models", "data", "training", "index")
 IMPORT_ALL = """
 import importlib, pkgutil, sys, fuserec
@@ -69,10 +69,11 @@ def main() -> None:
     for arguments in RUNS_ALONE:
         run([str(python.parent / "fuserec"), *arguments])
 
-    make_venv.pip(python, "install", "-q", *FOR_TESTS)
+    make_venv.pip(python, "install", "-q", "--only-binary=:all:", *FOR_TESTS, *lowest)
     tests = [str(root / "tests" / name) for name in CORE if (root / "tests" / name).is_dir()]
     # Warnings of old versions about still older ones are not ours to mend.
-    options = ["-q", "-p", "no:cacheprovider", "-W", "default", "-m", "not slow and not real and not gpu"]
+    options = ["-q", "-n", "2", "-p", "no:cacheprovider", "--hypothesis-profile=ci", "-W", "default"]
+    options += ["--disable-warnings", "-m", "not slow and not real and not gpu"]
     run([str(python), "-m", "pytest", *options, *tests])
 
 
