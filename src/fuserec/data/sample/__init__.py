@@ -1,0 +1,1 @@
+"""A synthetic bookshop that the program makes itself: texts, drawn covers, readers with planted tastes."""

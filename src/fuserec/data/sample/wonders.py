@@ -1,0 +1,415 @@
+"""Scenes of things made, grown or dreamt, called like those of `fuserec.data.sample.landscapes`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fuserec.data.sample.canvas import Canvas, Colour, blob, mix, ridge
+from fuserec.data.sample.heavens import light, sparkle
+from fuserec.data.sample.palettes import Palette
+from fuserec.data.sample.style import Style
+
+__all__ = ["city", "clockwork", "garden", "sky_voyage", "star_map"]
+
+
+def city(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Generator) -> None:
+    """Towers behind towers with lit windows, and a train or a rooftop in front."""
+    canvas.sky(palette.sky)
+    sparkle(canvas, palette, rng, count=30, down_to=0.4)
+    light(canvas, palette, 0.2 + 0.6 * (1 - style.place), 0.2 + 0.1 * style.amount, 0.1 + 0.05 * style.size)
+    for layer in range(3):
+        share = (layer + 1) / 3
+        colour = mix(mix(palette.far, palette.haze, 0.6 * (1 - share)), palette.near, share**1.5)
+        x = -0.05 * rng.random()
+        while x < 1:
+            wide = 0.08 + 0.09 * rng.random() + 0.03 * layer
+            heroic = math.exp(-(((x + wide / 2 - 0.15 - 0.7 * style.place) / 0.2) ** 2))
+            top = 0.62 + 0.1 * layer - (0.14 + 0.2 * style.size) * heroic - 0.14 * rng.random()
+            _tower(
+                canvas,
+                palette,
+                x,
+                top,
+                wide,
+                colour,
+                glowing=0.15 + 0.35 * share + 0.25 * palette.night,
+                rng=rng,
+            )
+            x += wide + 0.012 * rng.random()
+    street = mix(palette.near, (15, 12, 25), 0.5)
+    canvas.below([(0, 0.9), (1, 0.9)], street)
+    carriage = mix(palette.accent, palette.near, 0.1)
+    start = -0.15 + 0.5 * style.place
+    for car in range(2 + round(style.amount)):
+        left = start + 0.34 * car
+        canvas.shape(
+            [(0, 0), (0.32, 0), (0.32, -0.085), (0.305, -0.1), (0.015, -0.1), (0, -0.085)],
+            carriage,
+            at=(left, 0.925),
+        )
+        for pane in range(5):
+            canvas.box(left + 0.025 + 0.058 * pane, 0.925 - 0.082 * canvas.aspect, 0.042, 0.036, palette.lit)
+        canvas.box(left, 0.925 - 0.03 * canvas.aspect, 0.32, 0.008, palette.second)
+    canvas.line([(0, 0.935), (1, 0.935)], mix(street, palette.lit, 0.35), 0.008)
+
+
+def _tower(
+    canvas: Canvas,
+    palette: Palette,
+    x: float,
+    top: float,
+    wide: float,
+    colour: Colour,
+    *,
+    glowing: float,
+    rng: np.random.Generator,
+) -> None:
+    canvas.polygon([(x, 1), (x, top), (x + wide, top), (x + wide, 1)], colour)
+    crown = rng.random()
+    if crown < 0.25:
+        canvas.polygon([(x, top), (x + wide / 2, top - 0.05), (x + wide, top)], colour)
+    elif crown < 0.5:
+        canvas.box(x + 0.25 * wide, top - 0.03, 0.5 * wide, 0.04, colour)
+        canvas.line([(x + wide / 2, top), (x + wide / 2, top - 0.09)], colour, 0.008)
+    columns = max(2, int(wide / 0.034))
+    gap = wide / (columns + 0.4)
+    for row in range(int((0.92 - top) / 0.034)):
+        for column, chance in enumerate(rng.random(columns).tolist()):
+            if chance < glowing:
+                canvas.box(
+                    x + gap * (column + 0.35),
+                    top + 0.014 + 0.034 * row,
+                    0.5 * gap,
+                    0.019,
+                    mix(colour, palette.lit, 0.55 + 0.45 * chance / glowing),
+                )
+
+
+def garden(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Generator) -> None:
+    """Hills, hedges and great flowers on their stems."""
+    canvas.sky(palette.sky)
+    sparkle(canvas, palette, rng, count=25, down_to=0.4)
+    light(canvas, palette, 0.2 + 0.6 * (1 - style.place), 0.17, 0.08 + 0.03 * style.amount)
+    for layer in range(3):
+        share = layer / 2
+        line = ridge(rng, base=0.56 + 0.12 * layer, height=0.035, rough=0.1)
+        ground = mix(mix(palette.far, palette.haze, 0.45 * (1 - share)), palette.near, 0.55 * share)
+        canvas.below(line, ground)
+        for _ in range(round(2 + 4 * style.amount)):
+            x, y = line[int(rng.integers(len(line)))]
+            radius = (0.035 + 0.03 * share) * (0.8 + 0.6 * rng.random())
+            canvas.shape(
+                blob(0, 0, radius, petals=8, depth=0.06), mix(ground, palette.near, 0.3), at=(x, y + 0.01)
+            )
+            for dot_x, dot_y in (rng.random((4, 2)) - 0.5).tolist():
+                canvas.disc(
+                    x + dot_x * radius,
+                    y + dot_y * radius,
+                    0.009,
+                    mix(palette.accent, palette.second, rng.random()),
+                )
+    count = 3 + round(3 * style.amount)
+    petals = 5 + round(5 * style.size)
+    for flower in range(count):
+        x = (flower + 0.25 + 0.5 * rng.random()) / count
+        hero = math.exp(-(((x - 0.2 - 0.6 * style.place) / 0.25) ** 2))
+        y = 0.78 - 0.22 * hero - 0.1 * rng.random()
+        radius = 0.05 + 0.05 * style.size + 0.05 * hero
+        stem = mix(palette.near, (20, 60, 40), 0.3)
+        bend = 0.05 * (rng.random() - 0.5)
+        canvas.line([(x + bend, 1.01), (x + bend / 2, (1 + y) / 2), (x, y)], stem, 0.014)
+        for side in (-1, 1):
+            canvas.shape(
+                [(0, 0), (side * 0.09, -0.07), (side * 0.12, -0.015), (side * 0.06, 0.02)],
+                stem,
+                at=(x + bend / 2, (1 + y) / 2 + 0.02 * side),
+            )
+        colour = palette.accent if rng.random() < 0.65 else palette.second
+        _flower(
+            canvas,
+            x,
+            y,
+            radius,
+            petals,
+            colour,
+            palette.second if colour is palette.accent else palette.accent,
+            turn=rng.random(),
+        )
+
+
+def _flower(
+    canvas: Canvas,
+    x: float,
+    y: float,
+    radius: float,
+    petals: int,
+    colour: Colour,
+    heart: Colour,
+    *,
+    turn: float,
+) -> None:
+    for ring, size in ((1.0, 1.0), (0.66, 0.8)):
+        shade = mix(colour, (255, 255, 255), 0.28 * (1 - ring) * 2)
+        for petal in range(petals):
+            angle = 2 * math.pi * (petal + turn + (0.5 if ring < 1 else 0)) / petals
+            reach = 0.62 * radius * ring
+            canvas.disc(
+                x + reach * math.cos(angle),
+                y + reach * math.sin(angle) * canvas.aspect,
+                0.95 * radius * size / petals**0.5,
+                shade,
+            )
+    canvas.disc(x, y, 0.3 * radius, heart)
+    canvas.disc(x, y, 0.16 * radius, mix(heart, (60, 30, 20), 0.35))
+
+
+def clockwork(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Generator) -> None:
+    """Interlocking gears around a great dial."""
+    canvas.sky(palette.sky)
+    canvas.glow(0.5, 0.4, 0.5, palette.sun, 0.35)
+    metals = (palette.far, palette.accent, palette.second, palette.near, mix(palette.far, palette.near, 0.5))
+    for _ in range(5 + round(6 * style.amount)):
+        gear_x, gear_y, size = rng.random(3).tolist()
+        colour = mix(metals[int(rng.integers(5))], palette.sky[1], 0.45)
+        _gear(
+            canvas,
+            gear_x,
+            gear_y,
+            0.1 + 0.12 * size,
+            colour,
+            teeth=int(rng.integers(10, 18)),
+            turn=rng.random(),
+            hole=palette.sky[1],
+        )
+    x, y, radius = 0.3 + 0.4 * style.place, 0.44, 0.24 + 0.1 * style.size
+    for angle, share, metal in (
+        (0.7, 0.62, palette.second),
+        (2.4, 0.5, palette.accent),
+        (4.2, 0.55, palette.far),
+    ):
+        angle += 0.6 * (rng.random() - 0.5)
+        reach = radius * (1.02 + share)
+        _gear(
+            canvas,
+            x + reach * math.cos(angle),
+            y + reach * math.sin(angle) * canvas.aspect,
+            radius * share,
+            metal,
+            teeth=14,
+            turn=rng.random(),
+            hole=mix(metal, palette.near, 0.6),
+        )
+    _gear(canvas, x, y, radius * 1.12, palette.near, teeth=28, turn=0.0, hole=palette.near)
+    canvas.disc(x, y, radius * 0.97, mix(palette.far, palette.near, 0.25))
+    canvas.disc(x, y, radius * 0.88, mix(palette.sun, palette.far, 0.15))
+    for hour in range(12):
+        angle = math.pi * hour / 6
+        a, b = (0.68, 0.8) if hour % 3 else (0.62, 0.82)
+        canvas.line(
+            [
+                (x + radius * r * math.cos(angle), y + radius * r * math.sin(angle) * canvas.aspect)
+                for r in (a, b)
+            ],
+            palette.near,
+            0.012 if hour % 3 else 0.02,
+        )
+    for reach, thick in ((0.42, 0.026), (0.64, 0.016)):
+        angle = 2 * math.pi * rng.random()
+        canvas.line(
+            [
+                (x, y),
+                (x + radius * reach * math.cos(angle), y + radius * reach * math.sin(angle) * canvas.aspect),
+            ],
+            palette.near,
+            thick,
+        )
+    canvas.disc(x, y, 0.08 * radius, palette.accent)
+    swing = x + 0.16 * (rng.random() - 0.5)
+    foot = min(0.94, y + (radius * 1.12 + 0.3) * canvas.aspect)
+    canvas.line([(x, y + radius * 1.1 * canvas.aspect), (swing, foot)], palette.near, 0.014)
+    canvas.disc(swing, foot, 0.06, palette.accent)
+    canvas.disc(swing - 0.015, foot - 0.012, 0.022, mix(palette.accent, (255, 255, 255), 0.5))
+
+
+def _gear(
+    canvas: Canvas,
+    x: float,
+    y: float,
+    radius: float,
+    colour: Colour,
+    *,
+    teeth: int,
+    turn: float,
+    hole: Colour,
+) -> None:
+    corners = []
+    for step in range(4 * teeth):
+        angle = 2 * math.pi * (step + 4 * turn) / (4 * teeth)
+        reach = radius * (1.0 if step % 4 in {0, 1} else 0.86)
+        corners.append((reach * math.cos(angle), reach * math.sin(angle)))
+    canvas.shape(corners, colour, at=(x, y))
+    canvas.ring(x, y, 0.72 * radius, mix(colour, hole, 0.45), 0.07 * radius)
+    canvas.disc(x, y, 0.22 * radius, hole)
+
+
+def star_map(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Generator) -> None:
+    """Orbits, a ringed planet, stars and the lines that people draw between them."""
+    canvas.sky(palette.sky)
+    canvas.glow(0.2 + 0.6 * (1 - style.place), 0.35, 0.45, mix(palette.far, palette.second, 0.4), 0.5)
+    canvas.glow(0.2 + 0.6 * style.place, 0.85, 0.35, palette.accent, 0.22)
+    for x, y, size in rng.random((90, 3)).tolist():
+        canvas.disc(x, y, 0.002 + 0.006 * size**4, mix(palette.sky[1], palette.sun, 0.45 + 0.55 * size))
+    x, y, radius = 0.24 + 0.52 * style.place, 0.6, 0.13 + 0.1 * style.size
+    orbit = mix(palette.sky[1], palette.sun, 0.3)
+    for ring in range(2 + round(2 * style.amount)):
+        reach = radius * (1.9 + 0.85 * ring)
+        canvas.ring(x, y, reach, orbit, 0.006)
+        angle = 2 * math.pi * rng.random()
+        moon = palette.second if ring % 2 else palette.accent
+        canvas.disc(
+            x + reach * math.cos(angle),
+            y + reach * math.sin(angle) * canvas.aspect,
+            0.018 + 0.016 * rng.random(),
+            moon,
+        )
+    canvas.glow(x, y, radius * 2, palette.accent, 0.35)
+    canvas.disc(x, y, radius, palette.accent)
+    for band in (-0.45, -0.05, 0.3, 0.62):
+        half = math.sqrt(1 - band**2) * radius * 0.99
+        canvas.line(
+            [(x - half, y + band * radius * canvas.aspect), (x + half, y + band * radius * canvas.aspect)],
+            mix(palette.accent, palette.far, 0.4),
+            0.035 * (1 - abs(band)),
+        )
+    tilt = 0.35
+    loop = [
+        (
+            x + 1.75 * radius * math.cos(t) * math.cos(tilt) - 0.4 * radius * math.sin(t) * math.sin(tilt),
+            y
+            + (1.75 * radius * math.cos(t) * math.sin(tilt) + 0.4 * radius * math.sin(t) * math.cos(tilt))
+            * canvas.aspect,
+        )
+        for t in np.linspace(-0.35, math.pi + 0.35, 40).tolist()
+    ]
+    canvas.line(loop, mix(palette.second, palette.sun, 0.4), 0.022)
+    stars = [(0.1 + 0.8 * (k + 0.5 * rng.random()) / 5, 0.1 + 0.2 * rng.random()) for k in range(5)]
+    canvas.line(stars, mix(palette.sky[0], palette.second, 0.65), 0.007)
+    for sx, sy in stars:
+        _spark(canvas, sx, sy, 0.028 + 0.014 * rng.random(), palette.lit)
+
+
+def _spark(canvas: Canvas, x: float, y: float, size: float, colour: Colour) -> None:
+    corners = [
+        (
+            (size if k % 2 == 0 else 0.3 * size) * math.cos(math.pi * k / 4),
+            (size if k % 2 == 0 else 0.3 * size) * math.sin(math.pi * k / 4),
+        )
+        for k in range(8)
+    ]
+    canvas.shape(corners, colour, at=(x, y))
+
+
+def sky_voyage(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Generator) -> None:
+    """Striped balloons above the clouds."""
+    canvas.sky(palette.sky)
+    sparkle(canvas, palette, rng, count=40, down_to=0.7)
+    light(canvas, palette, 0.2 + 0.6 * (1 - style.place), 0.17, 0.08)
+    canvas.below(ridge(rng, base=0.86, height=0.05, rough=0.6), mix(palette.sky[1], palette.near, 0.3))
+    for _ in range(2 + round(3 * style.amount)):
+        _cloud(
+            canvas,
+            rng.random(),
+            0.2 + 0.5 * rng.random(),
+            0.05 + 0.04 * rng.random(),
+            mix(palette.haze, palette.far, 0.45),
+            rng,
+        )
+    for _ in range(1 + round(3 * style.amount)):
+        small = 0.05 + 0.04 * rng.random()
+        _balloon(
+            canvas,
+            palette,
+            0.12 + 0.76 * rng.random(),
+            0.15 + 0.4 * rng.random(),
+            small,
+            palette.second,
+            palette.far,
+            stripes=3,
+        )
+    x = 0.3 + 0.4 * style.place
+    _balloon(
+        canvas,
+        palette,
+        x,
+        0.36 + 0.06 * rng.random(),
+        0.19 + 0.08 * style.size,
+        palette.accent,
+        palette.second,
+        stripes=4 + round(3 * style.size),
+    )
+    for layer in range(2):
+        for k in range(5):
+            _cloud(
+                canvas,
+                (k + rng.random()) / 5,
+                0.86 + 0.08 * layer,
+                0.08 + 0.05 * rng.random(),
+                mix(palette.haze, palette.far if layer else palette.near, 0.4 + 0.4 * layer),
+                rng,
+            )
+
+
+def _cloud(canvas: Canvas, x: float, y: float, size: float, colour: Colour, rng: np.random.Generator) -> None:
+    for k in range(5):
+        puff = size * (0.75 + 0.5 * rng.random()) * (1 - 0.22 * abs(k - 2))
+        canvas.oval(x + 0.75 * size * (k - 2), y - 0.25 * puff, puff, 0.7 * puff, colour)
+
+
+def _balloon(
+    canvas: Canvas,
+    palette: Palette,
+    x: float,
+    y: float,
+    radius: float,
+    colour: Colour,
+    other: Colour,
+    *,
+    stripes: int,
+) -> None:
+    def gore(left: float, right: float) -> list[tuple[float, float]]:
+        """The part of the envelope between two meridians, each given as -1 .. 1."""
+        angles = np.linspace(-math.pi / 2, 0.42 * math.pi, 24).tolist()
+        edge = [(radius * math.cos(a), radius * (math.sin(a) * (1.25 if a > 0 else 1.0))) for a in angles]
+        return [(left * w, h) for w, h in edge] + [(right * w, h) for w, h in reversed(edge)]
+
+    borders = [math.sin(math.pi * (k / (2 * stripes) - 0.5)) for k in range(2 * stripes + 1)]
+    for k in range(2 * stripes):
+        shade = colour if k % 2 == 0 else mix(other, (255, 255, 255), 0.25)
+        canvas.shape(
+            gore(borders[k], borders[k + 1]),
+            mix(shade, palette.sky[0], 0.28 * max(0.0, borders[k])),
+            at=(x, y),
+        )
+    low = 1.2 * radius
+    basket = mix(palette.accent, (70, 45, 30), 0.7)
+    for side in (-1, 1):
+        canvas.line(
+            [
+                (x + side * 0.22 * radius, y + low * canvas.aspect),
+                (x + side * 0.13 * radius, y + 1.52 * radius * canvas.aspect),
+            ],
+            basket,
+            0.006,
+        )
+    canvas.shape(
+        [
+            (-0.16 * radius, 1.5 * radius),
+            (0.16 * radius, 1.5 * radius),
+            (0.12 * radius, 1.75 * radius),
+            (-0.12 * radius, 1.75 * radius),
+        ],
+        basket,
+        at=(x, y),
+    )
