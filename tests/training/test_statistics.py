@@ -111,7 +111,7 @@ def test_values_that_cannot_be_compared_are_refused() -> None:
         paired_bootstrap(ones, ones[:2])
     with pytest.raises(ConfigError, match="expected two values for each of at least one user, got 0 and 0"):
         paired_bootstrap(ones[:0], ones[:0])
-    with pytest.raises(ConfigError, match="a confidence between 0 and 1, got 100 and 95.0"):
+    with pytest.raises(ConfigError, match=r"a confidence between 0 and 1, got 100 and 95\.0"):
         paired_bootstrap(ones, ones, samples=100, confidence=95.0)
     with pytest.raises(ConfigError, match="expected finite values of every user"):
         paired_bootstrap(ones, ones * torch.nan)

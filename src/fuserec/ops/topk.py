@@ -109,13 +109,14 @@ def top_values(
 def _count(
     block: Float[Tensor, "B J"], best: Float[Tensor, "B M"], value: Float[Tensor, " B"], k: int
 ) -> Int[Tensor, " B"]:
-    """How often ``value``, not below the block's k-th best, stands in each row; long rows are read only at need."""
+    """How often ``value``, which is not below the block's k-th best, stands in each row."""
     counts = (best == value[:, None]).sum(1)
     if best.shape[1] > k:
-        beyond = ((best[:, k] == value) & (value > -torch.inf)).nonzero().squeeze(1)
-        if len(beyond) == len(block):
-            return (block == value[:, None]).sum(1)
-        counts[beyond] = (block[beyond] == value[beyond, None]).sum(1)
+        # Only where the tie goes on beyond the best must the long row be read.
+        beyond_T = ((best[:, k] == value) & (value > -torch.inf)).nonzero().squeeze(1)
+        if len(beyond_T) > len(block) // 4:
+            return (block == value[:, None]).sum(1)  # copying so many rows costs more than reading all
+        counts[beyond_T] = (block[beyond_T] == value[beyond_T, None]).sum(1)
     return counts
 
 
