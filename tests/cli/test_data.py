@@ -74,6 +74,12 @@ def test_every_option_reaches_the_build(fuserec: RunCommand, files: Path) -> Non
     assert done.json["counts"]["interactions"] == 5
 
 
+def test_data_that_a_program_made_is_labelled(fuserec: RunCommand, files: Path) -> None:
+    done = fuserec("data", "build", files / "shop", *arguments(files), "--synthetic")
+    assert "**Synthetic: made by a program, not by people.**" in done.out
+    assert fuserec("data", "show", files / "shop", "--json").json["synthetic"]
+
+
 def test_min_rating_reaches_the_build(fuserec: RunCommand, tmp_path: Path) -> None:
     (tmp_path / "e.csv").write_text("user,item,rating\na,1,5\na,2,1\n")
     done = fuserec("data", "check", "--events", tmp_path / "e.csv", "--min-rating", 3, "--json")

@@ -195,10 +195,28 @@ def test_overwrite_replaces_a_dataset_and_nothing_else(sources: Sources, tmp_pat
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("do not lose")
     with pytest.raises(
-        DataError, match=r"expected a dataset to overwrite, but .*precious holds no manifest.json"
+        DataError, match=r"expected a dataset to overwrite, but .*precious is none; choose another place"
     ):
         build(tmp_path / "precious", sources, OPTIONS, overwrite=True)
     assert (tmp_path / "precious" / "thesis.txt").read_text() == "do not lose"
+
+
+def test_overwrite_does_not_take_the_raw_files_along(sources: Sources, tmp_path: Path) -> None:
+    build(tmp_path / "data", sources, OPTIONS)
+    inside = tmp_path / "data" / "events.csv"
+    inside.write_text(EVENTS)
+    with pytest.raises(
+        DataError, match=r"expected raw files outside the folder to overwrite, but .* lies in it"
+    ):
+        build(tmp_path / "data", Sources(events=inside), overwrite=True)
+    assert inside.exists()
+
+
+def test_a_name_that_no_disk_can_hold_is_told(sources: Sources, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cannot write .*: File name too long"):
+        build(tmp_path / ("x" * 300), sources, OPTIONS)
+    with pytest.raises(DataError, match=r"cannot read .*: File name too long"):
+        check(Sources(events=tmp_path / ("x" * 300 + ".csv")))
 
 
 def test_a_failed_overwrite_keeps_the_old_dataset(sources: Sources, tmp_path: Path) -> None:

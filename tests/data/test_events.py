@@ -85,7 +85,7 @@ def test_repeats_are_kept_when_asked_and_told(write: Write) -> None:
     made = plan(write, "user,item,time\na,1,5\na,1,6\nb,1,6\n", repeats="keep", splits=("random",))
     assert pairs(made) == [("a", 1), ("a", 1), ("b", 1)]
     assert told(made) == [
-        "1 event repeat an item the user has had; kept, as --repeats keep asks (events.csv:3)"
+        "1 event of an item that the user has had; kept, as --repeats keep asks (events.csv:3)"
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,6 +83,10 @@ _Strict = Annotated[
     bool, typer.Option("--strict", help="Refuse if any row would be left out, or a unit guessed.")
 ]
 _Seed = Annotated[int, typer.Option("--seed", help="Seed of --split random.")]
+_Synthetic = Annotated[
+    bool,
+    typer.Option("--synthetic", help="Say, wherever the dataset is shown, that a program made the data."),
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")]
 
 
@@ -100,6 +105,7 @@ def build_command(
     time_unit: _TimeUnit = "auto",
     strict: _Strict = False,
     seed: _Seed = 0,
+    synthetic: _Synthetic = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a dataset that stands there.")
     ] = False,
@@ -114,6 +120,7 @@ def build_command(
 
     sources = _sources(events, items, features, graph)
     options = _options(columns, split, fractions, min_rating, repeats, time_unit, strict, seed)
+    options = replace(options, synthetic=synthetic)
     dataset = build(out, sources, options, overwrite=overwrite)
     _print(dataset.manifest, json)
 

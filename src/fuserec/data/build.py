@@ -6,10 +6,10 @@ from pathlib import Path
 
 from fuserec.data.dataset import Dataset
 from fuserec.data.plan import Sources, plan_build
-from fuserec.data.schema import BuildOptions, Manifest
+from fuserec.data.schema import DATASET_FORMAT, BuildOptions, Manifest
 from fuserec.data.write import write_dataset
 from fuserec.errors import DataError
-from fuserec.files import new_folder
+from fuserec.files import new_folder, read_json
 
 __all__ = ["Sources", "build", "check"]
 
@@ -30,7 +30,7 @@ def build(
         ConfigError: an option has a value that cannot be used.
     """
     out = Path(out)
-    _refuse_place(out, overwrite=overwrite)
+    _refuse_place(out, sources, overwrite=overwrite)
     plan = plan_build(sources, options)
     with new_folder(out, overwrite=overwrite) as stage:
         write_dataset(stage, plan)
@@ -47,13 +47,26 @@ def check(sources: Sources, options: BuildOptions | None = None) -> Manifest:
     return plan_build(sources, options).manifest
 
 
-def _refuse_place(out: Path, *, overwrite: bool) -> None:
+def _refuse_place(out: Path, sources: Sources, *, overwrite: bool) -> None:
     """Refuse early what `new_folder` would refuse late, and never replace what is no dataset."""
-    if not out.exists():
+    try:
+        exists = out.exists()
+    except OSError as error:
+        raise DataError(f"cannot write {out}: {error.strerror or error}") from error
+    if not exists:
         return
     if not overwrite:
         raise DataError(f"expected a new folder, but {out} exists; choose another or pass --overwrite")
-    if out.is_dir() and any(out.iterdir()) and not (out / "manifest.json").is_file():
-        raise DataError(
-            f"expected a dataset to overwrite, but {out} holds no manifest.json; choose another place"
-        )
+    if out.is_dir() and any(out.iterdir()) and not _is_dataset(out):
+        raise DataError(f"expected a dataset to overwrite, but {out} is none; choose another place")
+    for path in (sources.events, sources.items, *sources.features.values(), *sources.graphs.values()):
+        if path is not None and out.resolve() in Path(path).resolve().parents:
+            raise DataError(f"expected raw files outside the folder to overwrite, but {path} lies in it")
+
+
+def _is_dataset(folder: Path) -> bool:
+    try:
+        manifest = read_json(folder / "manifest.json")
+    except DataError:
+        return False
+    return isinstance(manifest, dict) and manifest.get("format") == DATASET_FORMAT

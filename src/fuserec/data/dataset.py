@@ -15,7 +15,7 @@ import pydantic
 from numpy.typing import NDArray
 
 from fuserec.data.ids import parse_id, rows_of, series_of
-from fuserec.data.schema import FORMAT_VERSION, OLDEST_READABLE, PARTS, Manifest
+from fuserec.data.schema import DATASET_FORMAT, FORMAT_VERSION, OLDEST_READABLE, PARTS, Manifest
 from fuserec.data.sources.arrays import read_npy, read_npz
 from fuserec.errors import ConfigError, DataError, nearest
 from fuserec.files import hash_json, read_json, sha256_file
@@ -243,7 +243,7 @@ def _read_manifest(path: Path) -> tuple[Manifest, str]:
     if not (path / "manifest.json").is_file():
         raise DataError(f"expected a dataset folder, but {path} holds no manifest.json")
     value = read_json(path / "manifest.json")
-    if not isinstance(value, dict) or value.get("format") != "fuserec dataset":
+    if not isinstance(value, dict) or value.get("format") != DATASET_FORMAT:
         raise DataError(f"expected a dataset folder, but {path}/manifest.json is that of something else")
     version, oldest = value.get("format_version"), value.get("oldest_readable")
     if isinstance(oldest, int) and oldest > FORMAT_VERSION:

@@ -78,7 +78,7 @@ def clean_events(
     findings = [*_rejections(table, frame), *_notes(table, columns, frame, times, options)]
     if options.repeats == "keep" and len(repeated):
         message = (
-            f"{count(len(repeated), 'event')} repeat an item the user has had; kept, as --repeats keep asks"
+            f"{count(len(repeated), 'event')} of an item that the user has had; kept, as --repeats keep asks"
         )
         findings.append(
             Finding(

@@ -20,6 +20,7 @@ from fuserec.data.ids import as_ids, rows_of, same_type
 from fuserec.data.items import Catalogue, read_catalogue
 from fuserec.data.report import count
 from fuserec.data.schema import (
+    DATASET_FORMAT,
     FORMAT_VERSION,
     OLDEST_READABLE,
     BuildOptions,
@@ -127,7 +128,7 @@ def plan_build(sources: Sources, options: BuildOptions | None = None) -> Plan:
     findings += [finding for graph in graphs.values() for finding in graph.findings]
     _refuse_if_strict(findings, options)
     manifest = Manifest(
-        format="fuserec dataset",
+        format=DATASET_FORMAT,
         format_version=FORMAT_VERSION,
         oldest_readable=OLDEST_READABLE,
         writer=f"fuserec {importlib.metadata.version('fuserec')}",

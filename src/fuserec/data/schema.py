@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from fuserec.errors import ConfigError, nearest
 
 __all__ = [
+    "DATASET_FORMAT",
     "FORMAT_VERSION",
     "OLDEST_READABLE",
     "PARTS",
@@ -34,6 +35,7 @@ __all__ = [
     "check_name",
 ]
 
+DATASET_FORMAT = "fuserec dataset"
 FORMAT_VERSION = 1
 OLDEST_READABLE = 1
 
@@ -249,7 +251,7 @@ class ModalityEntry(_Entry):
 class Manifest(_Entry):
     """manifest.json: all that is to be known of a dataset without reading it."""
 
-    format: Literal["fuserec dataset"]
+    format: str
     format_version: int
     oldest_readable: int
     writer: str

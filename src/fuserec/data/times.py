@@ -74,7 +74,7 @@ def read_times(column: pl.Series, unit: str) -> Times:
     exact = _scaled(integers.set(~bounded.fill_null(value=False), None), per_second)
     rounded = (floats.set(~bounded.fill_null(value=False), None) * (1e6 / per_second)).round()
     instants = pl.select(pl.coalesce(exact, rounded.cast(pl.Int64))).to_series()
-    if column.dtype == pl.String:
+    if column.dtype == pl.String and instants.null_count() > column.null_count():
         instants = pl.select(pl.coalesce(instants, _iso(column))).to_series()
     whole_seconds = known == "s" and integers.null_count() == column.null_count()
     sign = values.fill_nan(None)

@@ -24,7 +24,7 @@ __all__ = ["SEPARATORS", "read_csv"]
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 
-_CHUNK = 1 << 24
+_CHUNK = 1 << 20
 _NEWLINE, _RETURN, _QUOTE = 10, 13, 34
 _Bytes = NDArray[np.uint8]
 

@@ -32,9 +32,9 @@ def require_file(path: Path, suffixes: Iterable[str]) -> None:
     Raises:
         DataError: the file is missing, a folder, empty, or of another format.
     """
-    if path.is_dir():
-        raise DataError(f"expected a file, but {path} is a folder")
     try:
+        if path.is_dir():
+            raise DataError(f"expected a file, but {path} is a folder")
         size = path.stat().st_size
         with path.open("rb"):
             pass
