@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from fuserec.ops.fusion import unit_or_zero
 from fuserec.shapes import Float
 
 __all__ = ["info_nce", "info_nce_reference"]
@@ -22,27 +23,25 @@ ROWS = 256
 """Rows of the N x N matrix handled at a time, so that they stay in the processor's cache."""
 
 LARGEST_EXPONENT = 60.0
-"""exp of this is far from overflow in float32, also when summed."""
+"""exp of this and of its negative are far from the ends of float32, also when summed."""
 
 
 class _InfoNce(torch.autograd.Function):
     """One N x N buffer: the gradient is computed in the forward pass, in place, by blocks of rows.
 
-    Rows are units, so no logit exceeds 1 / temperature: small ones need no shift before exp.
+    Rows are units, so no logit exceeds 1 / temperature, which is at most `LARGEST_EXPONENT` here: exp needs no shift.
     """
 
     @staticmethod
     def forward(ctx: FunctionCtx, a: Tensor, b: Tensor, temperature: float, same_above: float) -> Tensor:
-        count, shift = len(a), max(0.0, 1.0 / temperature - LARGEST_EXPONENT)
+        count = len(a)
         scaled, transposed = a / temperature, b.T.contiguous()
-        limit = math.exp(min(same_above / temperature - shift, LARGEST_EXPONENT + 1.0))
+        limit = math.exp(min(same_above / temperature, LARGEST_EXPONENT + 1.0))
         weights = a.new_empty(count, count)
         of_row, of_column = a.new_empty(count), a.new_zeros(count)
         for start in range(0, count, ROWS):
             rows = weights[start : start + ROWS]
             torch.mm(scaled[start : start + ROWS], transposed, out=rows)
-            if shift:
-                rows.sub_(shift)
             rows.exp_()
             same = rows > limit
             same.diagonal(start).zero_()
@@ -50,8 +49,7 @@ class _InfoNce(torch.autograd.Function):
                 rows.masked_fill_(same, 0.0)
             torch.sum(rows, 1, out=of_row[start : start + ROWS])
             of_column += rows.sum(0)
-        diagonal = (scaled * b).sum(1) - shift
-        loss = (of_row.log() + of_column.log()).mean() / 2 - diagonal.mean()
+        loss = (of_row.log() + of_column.log()).mean() / 2 - (scaled * b).sum(1).mean()
         if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:  # type: ignore[attr-defined]
             row_share, column_share = of_row.reciprocal(), of_column.reciprocal()
             of_a, of_b = torch.empty_like(a), torch.zeros_like(b)
@@ -80,8 +78,9 @@ def info_nce(
 
     Args:
         a: (N, D) first view.
-        b: (N, D) second view; rows of both are scaled to unit length here.
-        temperature: divides the cosines; above 0.
+        b: (N, D) second view; rows of both are scaled to unit length here. A zero row has cosine 0 with
+            all others and gets no gradient.
+        temperature: divides the cosines; above 0. Below 1/60 the literal form is computed, which is slower.
         same_above: a pair of different rows with a larger cosine counts as the same thing and is left
             out of the negatives; 2 leaves nothing out.
 
@@ -96,8 +95,10 @@ def info_nce(
     """
     if len(a) == 0:
         return (a.sum() + b.sum()) * 0.0
+    if temperature * LARGEST_EXPONENT < 1.0:
+        return info_nce_reference(a, b, temperature=temperature, same_above=same_above)
     result: Tensor = _InfoNce.apply(  # type: ignore[no-untyped-call]
-        F.normalize(a, dim=1), F.normalize(b, dim=1), temperature, same_above
+        unit_or_zero(a), unit_or_zero(b), temperature, same_above
     )
     return result
 
@@ -106,8 +107,8 @@ def info_nce_reference(
     a: Float[Tensor, "N D"], b: Float[Tensor, "N D"], *, temperature: float, same_above: float = 2.0
 ) -> Float[Tensor, ""]:
     """`info_nce`, literally: two cross-entropies over the same logits."""
-    cosine = F.normalize(a, dim=1) @ F.normalize(b, dim=1).T
-    masked = (cosine > same_above) & ~torch.eye(len(a), dtype=torch.bool)
+    cosine = unit_or_zero(a) @ unit_or_zero(b).T
+    target = torch.arange(len(a), device=a.device)
+    masked = (cosine > same_above) & (target[:, None] != target)
     logits = (cosine / temperature).masked_fill(masked, -torch.inf)
-    target = torch.arange(len(a))
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

@@ -65,7 +65,7 @@ class LightGcn(nn.Module):
                 corpus.train.users, corpus.train.items, num_users=corpus.num_users, num_items=corpus.num_items
             )
         )
-        self.register_buffer("degree_I", corpus.popularity(), persistent=False)
+        self.register_buffer("degree_I", self.user_item.matrix.column_counts(), persistent=False)
         self.user_embedding = embedding_table(corpus.num_users, config.dim, generator=generator)
         self.item_embedding = embedding_table(corpus.num_items, config.dim, generator=generator)
 
@@ -130,8 +130,8 @@ def fold_table(
 ) -> Float[Tensor, "I D"]:
     """What one item of a history gives to a new user, before the division by sqrt(n_u).
 
-    Paper: TMFUN, part 2, "New users": sum over l = 1..L of Z_I^(l-1) / sqrt(d_i) / (L + 1). Zero for items
-    without a training interaction (d_i = 0).
+    Paper: TMFUN, part 2, "New users": sum over l = 1..L of Z_I^(l-1) / sqrt(d_i) / (L + 1), where d_i counts the
+    item's distinct users, as the graph does. Zero for items without a training interaction (d_i = 0).
     """
     total_ID = torch.zeros_like(item)
     for _ in range(num_layers):

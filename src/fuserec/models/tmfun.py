@@ -80,7 +80,7 @@ class TmfunConfig:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if not 0.0 <= self.frozen_share <= 1.0:
             raise ConfigError(f"frozen_share must be between 0 and 1, got {self.frozen_share}")
-        if self.temperature <= 0.0:
+        if not self.temperature > 0.0:
             raise ConfigError(f"temperature must be above 0, got {self.temperature}")
         if self.feature_graph_input not in ("feature", "id"):
             raise ConfigError(
@@ -112,12 +112,13 @@ class Tmfun(nn.Module):
                 corpus.train.users, corpus.train.items, num_users=corpus.num_users, num_items=corpus.num_items
             )
         )
-        self.register_buffer("degree_I", corpus.popularity(), persistent=False)
+        self.register_buffer("degree_I", self.user_item.matrix.column_counts(), persistent=False)
         self.user_embedding = embedding_table(corpus.num_users, config.dim, generator=generator)
         self.item_embedding = embedding_table(corpus.num_items, config.dim, generator=generator)
         chosen = _choose(corpus.modalities, config.modalities)
         self.modalities = nn.ModuleDict(
-            {modality.name: ModalityGraph(config, modality, generator=generator) for modality in chosen}
+            # a bare name such as "type" would hide a method of nn.Module, which torch refuses
+            {f"{each.name}_graph": ModalityGraph(config, each, generator=generator) for each in chosen}
         )
         self.register_buffer(
             "present_IM", torch.stack([modality.present for modality in chosen], 1), persistent=False
@@ -163,7 +164,7 @@ class Tmfun(nn.Module):
         weights_BM = self.modality_weights()
         if rows is not None:
             weights_BM = F.embedding(rows, weights_BM)
-        total = torch.zeros(len(weights_BM), x.shape[1], device=x.device)
+        total = x.new_zeros(len(weights_BM), x.shape[1])
         for place, graph in enumerate(self._graphs()):
             answer = propagate(graph.adjacency.matrix, x)
             if rows is not None:
@@ -358,7 +359,7 @@ class ModalityGraph(nn.Module):
             self.adjacency.replace(mix(self.frozen.matrix, learnt, share=share))
         if self.features is not None and (self.learns_graph or self.travelled is None):
             self.travelled = self.travel(self.features)
-            self.row_sums = self.travel(torch.ones(len(self.present), 1, device=self.present.device))[:, 0]
+            self.row_sums = self.travel(self.features.new_ones(len(self.present), 1))[:, 0]
 
     def travel(self, x: Float[Tensor, "I D"]) -> Float[Tensor, "I D"]:
         """X after all steps on this graph."""
@@ -392,6 +393,8 @@ def _choose(modalities: tuple[Modality, ...], names: tuple[str, ...]) -> list[Mo
     for name in names:
         if name not in known:
             raise ConfigError(f"modality {name!r} is not in the dataset; {nearest(name, known)}")
+    if len(set(names)) < len(names):
+        raise ConfigError(f"modalities must name each modality once, got {list(names)}")
     chosen = [known[name] for name in names] if names else list(modalities)
     if not chosen:
         raise ConfigError("tmfun expected at least one modality, the dataset has none; use lightgcn")

@@ -7,7 +7,7 @@ Shape legend
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -62,7 +62,9 @@ class TwoTower:
         used = self.foldable[items]
         rows, items = rows[used], items[used]
         count = torch.bincount(rows, minlength=len(histories)).clamp_min(1)
-        total = torch.zeros(len(histories), self.fold.shape[1]).index_add(0, rows, self.fold[items])
+        total = torch.zeros(len(histories), self.fold.shape[1], dtype=self.fold.dtype).index_add(
+            0, rows, self.fold[items]
+        )
         return total / count.sqrt()[:, None]
 
     def scores(self, queries: Queries, items: slice) -> Float[Tensor, "B J"]:
@@ -74,6 +76,6 @@ class TwoTower:
         return {"user": self.user, "item": self.item, "fold": self.fold, "foldable": self.foldable}
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor]) -> Self:
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> TwoTower:
         """Take back what `tensors` gave."""
         return cls(**tensors)

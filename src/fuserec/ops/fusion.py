@@ -65,9 +65,10 @@ def attend_reference(
 
 
 def unit_or_zero(x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-    """X / max(||x||, 1e-8), row by row: unit rows, and zero where x is zero.
+    """X / max(||x||, 1e-8), row by row: unit rows, and zero, without a gradient, where x is zero.
 
     Paper: TMFUN Eq. (8).
     """
     length: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    return x / length.clamp_min(1e-8)
+    # a zero row has no direction; the quotient alone would give it a gradient 1e8 times too long
+    return x * (length.clamp_min(1e-8).reciprocal() * (length > 0))

@@ -87,6 +87,10 @@ class SparseMatrix:
         rows, _, values = self.entries()
         return torch.zeros(self.shape[0], dtype=values.dtype, device=values.device).index_add(0, rows, values)
 
+    def column_counts(self) -> Int[Tensor, " M"]:
+        """(M,) number of stored entries of each column."""
+        return self.backward.crow_indices().long().diff()
+
     def dense(self) -> Float[Tensor, "N M"]:
         """The same matrix, dense; for tests and small graphs."""
         return self.forward.to_dense()
@@ -101,7 +105,7 @@ def _csr(coo: Tensor) -> Tensor:
     """CSR with 32-bit indices where they fit: MKL takes them as they are."""
     index = torch.int32 if max(*coo.shape, coo.values().numel()) < 2**31 else torch.int64
     rows, columns = coo.indices()
-    crow = torch.zeros(coo.shape[0] + 1, dtype=index)
+    crow = torch.zeros(coo.shape[0] + 1, dtype=index, device=coo.device)
     crow[1:] = torch.bincount(rows, minlength=coo.shape[0]).cumsum(0)
     with warnings.catch_warnings():
         # torch calls its CSR layout beta, once a process; the products we use are tested here.
@@ -161,9 +165,7 @@ class _LayerMean(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: FunctionCtx, of_user: Tensor, of_item: Tensor
-    ) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: FunctionCtx, of_user: Tensor, of_item: Tensor) -> tuple[Tensor, Tensor, None, None]:
         user, item = _horner(
             ctx.matrix,  # type: ignore[attr-defined]
             of_user.contiguous(),
@@ -232,7 +234,7 @@ def normalise(
 
     A row whose sum is not positive has no root: it, and its column, become empty (zero).
     """
-    degree = torch.zeros(num_nodes, dtype=values.dtype).index_add(0, rows, values)
+    degree = torch.zeros(num_nodes, dtype=values.dtype, device=values.device).index_add(0, rows, values)
     root = torch.where(degree > 0, degree.clamp_min(torch.finfo(values.dtype).tiny).rsqrt(), 0.0)
     # the roots first: their product commutes to the last bit, so a symmetric S stays symmetric
     return values * (root[rows] * root[columns])
@@ -275,7 +277,7 @@ def knn_adjacency(
         (I, I).
     """
     num_items = len(present)
-    rows = torch.arange(num_items).repeat_interleave(graph.neighbours.shape[1])
+    rows = torch.arange(num_items, device=present.device).repeat_interleave(graph.neighbours.shape[1])
     columns, values = graph.neighbours.reshape(-1), graph.weights.reshape(-1)
     kept = (columns >= 0) & (columns != rows)
     kept &= present[rows] & present[columns.clamp_min(0)]
@@ -285,7 +287,7 @@ def knn_adjacency(
     if self_loops:
         own = torch.nonzero(present).squeeze(1)
         rows, columns = torch.cat([rows, own]), torch.cat([columns, own])
-        values = torch.cat([values, torch.ones(len(own), dtype=values.dtype)])
+        values = torch.cat([values, values.new_ones(len(own))])
     values = normalise(rows, columns, values, num_nodes=num_items)
     return SparseMatrix.from_entries(rows, columns, values, shape=(num_items, num_items))
 

@@ -36,7 +36,9 @@ def leading_eigenvectors(
     def shifted(x: Tensor) -> Tensor:
         return (matrix.forward @ x + matrix.backward @ x) / 2 + x
 
-    basis: Tensor = torch.linalg.qr(torch.randn(nodes, width, generator=generator))[0]
+    basis: Tensor = torch.linalg.qr(
+        torch.randn(nodes, width, dtype=matrix.forward.dtype, generator=generator)
+    )[0]
     for _ in range(iterations):
         basis = torch.linalg.qr(shifted(basis))[0]
     small = basis.T @ shifted(basis)
