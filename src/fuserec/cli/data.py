@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fuserec.data import BuildOptions, Manifest
     from fuserec.data.build import Sources
 
-__all__ = ["app"]
+__all__ = ["app", "build_command", "check_command", "show_command"]
 
 app = typer.Typer(
     name="data",

@@ -60,6 +60,7 @@ def by_column(values: pl.Series, table: Table, rows: _Rows) -> _Codes:
         )
     parts = text.replace_strict(_NAMES, default=None, return_dtype=pl.String)
     wrong = np.flatnonzero(parts.is_null().to_numpy())
+    wrong = wrong[np.argsort(rows[wrong])]
     if len(wrong):
         found = "nothing" if text[int(wrong[0])] is None else repr(text[int(wrong[0])])
         raise DataError(
