@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fuserec.cli import compare, data, doctor, evaluate, recipes, recommend, sweep, train
+from fuserec.cli import compare, data, demo, doctor, evaluate, recipes, recommend, sample, sweep, train
 from fuserec.errors import FuserecError
 
 __all__ = ["app", "main"]
@@ -28,8 +28,15 @@ _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 """What the machine may refuse at any moment, whatever the program does."""
 
 
+_ORDER = ("demo", "data", "recipes", "train", "evaluate", "compare", "sweep", "recommend", "doctor")
+"""As a newcomer meets them; typer alone would put the group last."""
+
+
 class _OneLineErrors(TyperGroup):
     """Turns what fuserec foresees, and Ctrl-C, into one line and an exit code."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (the parameter is typer's)
+        return sorted(self.commands, key=_ORDER.index)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -57,7 +64,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.add_typer(data.app, name="data")
+app.command("demo")(demo.command)
+data.app.command("sample")(sample.sample)
+app.add_typer(data.app, name="data", help="Build, check, describe or invent a dataset.")
 app.command("recipes")(recipes.command)
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)

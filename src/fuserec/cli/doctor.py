@@ -46,9 +46,9 @@ class Finding:
 def command(
     json: Json = False,
 ) -> None:
-    """Check this machine: Python, libraries, threads, processor, memory, disk.
+    """Check that this machine has what fuserec needs.
 
-    Exits with 1 if something that fuserec needs is missing or broken.
+    Python, libraries, processor, threads, disk. Exits with 1 if something that fuserec needs is missing or broken.
 
     Example:
       fuserec doctor

@@ -42,9 +42,9 @@ def command(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Measure a run: every user is ranked over the whole catalogue, ties count by their expectation.
+    """Measure a run exactly, on validation or on test.
 
-    Settings are chosen on the validation part. Read the test part once, when everything is chosen; with
+    The whole catalogue is ranked for every user; ties count by their expectation. Settings are chosen on the validation part. Read the test part once, when everything is chosen; with
     --results results/NAME that reading is noted in results/test-ledger.jsonl.
 
     Example:

@@ -40,7 +40,7 @@ def command(
     overwrite: Overwrite = False,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each user.")] = False,
 ) -> None:
-    """Recommend items to users of the dataset, or for the history of a new one.
+    """Recommend items to users, known or new.
 
     Items that a user has had are left out, unless the dataset was built to keep repeats. A user who was not
     seen in training is served from their history, an empty history gets the most popular items; both are

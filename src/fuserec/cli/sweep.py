@@ -35,7 +35,10 @@ def command(
     json: Json = False,
     markdown: Markdown = False,
 ) -> None:
-    """Train and measure recipes with several seeds, running only what has no result yet.
+    """Train and measure recipes with several seeds.
+
+    Only what has no result yet is run, so a sweep that was stopped goes on where it was. Every run leaves a
+    small JSON under --results; reading the test part is noted in the ledger beside it.
 
     Example:
       fuserec sweep baby/lightgcn baby/tmfun --data data/baby --results results/baby --runs runs/baby
