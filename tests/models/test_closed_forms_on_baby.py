@@ -1,4 +1,4 @@
-"""The recipes of the closed forms still reach the validation figures of docs/lab-closed-forms.md."""
+"""The recipes of the closed forms still reach the validation figures of docs/lab.md."""
 
 from __future__ import annotations
 

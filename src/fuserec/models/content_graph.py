@@ -35,7 +35,7 @@ class ItemKnnContentConfig:
     """Of ItemKNN, at least 0; see `fuserec.models.item_knn.ItemKnnConfig`."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """Weight of each modality's cosines beside the shrunk cosines, by name, at least 0; modalities not named are not used.
-    Empty: all, with weight 0.01, the one of text on Amazon Baby (docs/lab-closed-forms.md)."""
+    Empty: all, with weight 0.01, the one of text on Amazon Baby (docs/lab.md)."""
     neighbours: int = 10
     """Neighbours of an item where a modality has no ready graph, at least 1."""
 
@@ -68,7 +68,7 @@ class EaseContentConfig:
     """Options of EASE with a content graph."""
 
     regularisation: float = 400.0
-    """Of EASE, above 0 (paper: lambda). The default is validation's choice on Amazon Baby (docs/lab-closed-forms.md)."""
+    """Of EASE, above 0 (paper: lambda). The default is validation's choice on Amazon Baby (docs/lab.md)."""
     content_weight: float = 0.05
     """Weight of the content graph beside EASE, at least 0 (ours: alpha). The default is validation's choice likewise."""
     weights: Mapping[str, float] = field(default_factory=dict)

@@ -29,7 +29,7 @@ class EaseConfig:
 
     regularisation: float = 200.0
     """Weight of the squared norm, above 0 (paper: lambda). The default is validation's choice on Amazon Baby, split_mmrec
-    (docs/lab-closed-forms.md); anything from 200 to 800 is nearly as good there."""
+    (docs/lab.md); anything from 200 to 800 is nearly as good there."""
     max_items: int = 20_000
     """Largest catalogue, at least 1: fitting holds up to 4.4 dense I x I matrices of float32 (measured), 7 GB at the
     default."""

@@ -29,7 +29,7 @@ class ItemKnnConfig:
 
     shrinkage: float = 200.0
     """Added to the cosine's denominator, at least 0; larger trusts pairs with few common users less. The default is
-    validation's choice on Amazon Baby (docs/lab-closed-forms.md)."""
+    validation's choice on Amazon Baby (docs/lab.md)."""
 
     def __post_init__(self) -> None:
         """Check the range."""
