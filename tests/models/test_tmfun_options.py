@@ -1,0 +1,74 @@
+"""What TMFUN says to options and datasets that it cannot use."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from fuserec.batch import Corpus, Modality
+from fuserec.errors import ConfigError
+from fuserec.models.tmfun import Tmfun, TmfunConfig
+from fuserec.testing.corpora import tiny_corpus
+
+
+def built_on(corpus: Corpus, *, modalities: tuple[str, ...] = ()) -> Tmfun:
+    config = TmfunConfig(dim=4, num_neighbours=3, modalities=modalities)
+    return Tmfun(config, corpus, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dim": 0}, "dim must be at least 1, got 0"),
+        ({"num_layers": -1}, "num_layers must be at least 0, got -1"),
+        ({"item_layers": 0}, "item_layers must be at least 1, got 0"),
+        ({"num_neighbours": 0}, "num_neighbours must be at least 1, got 0"),
+        ({"graph_features": -2}, "graph_features must be at least 0, got -2"),
+        ({"frozen_share": 1.1}, "frozen_share must be between 0 and 1, got 1.1"),
+        ({"frozen_share": -0.1}, "frozen_share must be between 0 and 1, got -0.1"),
+        ({"frozen_share": math.nan}, "frozen_share must be between 0 and 1, got nan"),
+        ({"temperature": 0.0}, r"temperature must be above 0, got 0\.0"),
+        ({"temperature": math.nan}, "temperature must be above 0, got nan"),
+        ({"feature_graph_input": "ids"}, "feature_graph_input must be 'feature' or 'id', got 'ids'"),
+        (
+            {"steps": ("early",)},
+            r"steps must be \['late'\] or \['early', 'late'\] or \['early', 'multi', 'late'\], got \['early'\]",
+        ),
+    ],
+)
+def test_a_wrong_option_says_what_is_expected(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        TmfunConfig(**options)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("txt",), r"modality 'txt' is not in the dataset; did you mean 'text'\?"),
+        (
+            ("text", "image", "text"),
+            r"modalities must name each modality once, got \['text', 'image', 'text'\]",
+        ),
+    ],
+)
+def test_wrong_names_of_modalities_are_told(names: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        built_on(tiny_corpus(), modalities=names)
+
+
+def test_a_dataset_without_content_is_told_what_to_use_instead() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^tmfun expected at least one modality, the dataset has none; use lightgcn$"
+    ):
+        built_on(tiny_corpus(modalities=()))
+
+
+def test_a_modality_with_neither_features_nor_graph_is_refused() -> None:
+    corpus = tiny_corpus(modalities=())
+    empty = Modality(name="text", present=torch.ones(corpus.num_items, dtype=torch.bool))
+    with pytest.raises(ConfigError, match=r"^modality 'text' must have features or a graph, got neither$"):
+        built_on(replace(corpus, modalities=(empty,)))
