@@ -10,7 +10,7 @@ Shape legend
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from fuserec.shapes import Float
 __all__ = ["ClosedForm", "Gradient", "Scorer"]
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """Scores items for queries; saved as named tensors."""
 
@@ -32,7 +33,10 @@ class Scorer(Protocol):
         ...
 
     def scores(self, queries: Queries, items: slice) -> Float[Tensor, "B J"]:
-        """(B, J) scores of the items ``items.start .. items.stop - 1`` (step None). Higher is better."""
+        """(B, J) scores of the items ``items.start .. items.stop - 1`` (step None). Higher is better.
+
+        They may be a view of what the scorer keeps: whoever writes into them puts it back.
+        """
         ...
 
     def tensors(self) -> dict[str, Tensor]:
@@ -40,11 +44,12 @@ class Scorer(Protocol):
         ...
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor]) -> Self:
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> Scorer:
         """The scorer whose `tensors` these are."""
         ...
 
 
+@runtime_checkable
 class ClosedForm(Protocol):
     """A model that is fitted in one go."""
 
@@ -53,6 +58,7 @@ class ClosedForm(Protocol):
         ...
 
 
+@runtime_checkable
 class Gradient(Protocol):
     """A model trained by gradient steps; also a `torch.nn.Module`."""
 

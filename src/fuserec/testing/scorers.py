@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -41,6 +41,6 @@ class TableScorer:
         return {"table": self.table, "item_to_item": self.item_to_item}
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor]) -> Self:
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> TableScorer:
         """The scorer with these tables."""
         return cls(**tensors)
