@@ -1,0 +1,52 @@
+"""Interleaved timing: rivals run in turn in one process under one allocator, and the ratio is told.
+
+Absolute times drift with the machine; the ratio of two neighbours in time does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from fuserec.training.allocator import keep_freed_memory
+
+__all__ = ["interleaved", "main", "median_ratio"]
+
+
+def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Wall seconds of every run in every round; one more round before them is the warm-up."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return {name: values[1:] for name, values in times.items()}
+
+
+def median_ratio(times: Mapping[str, list[float]], above: str, below: str) -> float:
+    """The median over the rounds of seconds of ``above`` per second of ``below``."""
+    return statistics.median(a / b for a, b in zip(times[above], times[below], strict=True))
+
+
+def main(measure: Callable[[int], dict[str, Any]], description: str | None, *, rounds: int) -> None:
+    """Parse ``--rounds``, measure, print JSON with the circumstances."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=rounds)
+    chosen = parser.parse_args()
+    circumstances = {
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "allocator": "freed memory kept" if keep_freed_memory() else "as the system has it",
+        "rounds": chosen.rounds,
+    }
+    print(json.dumps({**circumstances, **measure(chosen.rounds)}, indent=2))
