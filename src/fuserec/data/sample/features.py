@@ -1,13 +1,14 @@
 """Feature matrices, computed from the texts and pictures as they stand in the files and from nothing else.
 
 Shape legend
-    I  items   V  buckets of words
+    I  items
 """
 
 from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,33 +33,70 @@ def text_features(texts: Sequence[str]) -> NDArray[np.float32]:
     Returns:
         (I, TEXT_WIDTH) rows of unit length.
     """
-    counts = np.zeros((len(texts), _BUCKETS))
-    for row, text in enumerate(texts):
-        for word in re.findall(r"\w+", text.lower()):
-            counts[row, zlib.crc32(word.encode()) % _BUCKETS] += 1
-    held_by = (counts > 0).sum(axis=0)
-    weights = np.log1p(counts) * np.log((1 + len(texts)) / (1 + held_by))
-    weights /= np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), 1e-12)
-    reduced = _leading_scores(weights, TEXT_WIDTH)
+    counts = [Counter(zlib.crc32(word.encode()) % _BUCKETS for word in _words(text)) for text in texts]
+    rows = np.array([row for row, held in enumerate(counts) for _ in held], dtype=np.int64)
+    buckets = np.array([bucket for held in counts for bucket in held], dtype=np.int64)
+    times = np.array([count for held in counts for count in held.values()], dtype=np.float64)
+    held_by = np.bincount(buckets, minlength=_BUCKETS)
+    weights = np.log1p(times) * np.log((1 + len(texts)) / (1 + held_by))[buckets]
+    lengths = np.sqrt(np.bincount(rows, weights=weights**2, minlength=len(texts)))
+    weights /= np.maximum(lengths, 1e-12)[rows]
+    reduced = _leading_scores(rows, buckets, weights, len(texts))
     norms = np.linalg.norm(reduced, axis=1, keepdims=True)
     unit = np.where(norms > 1e-9, reduced / np.maximum(norms, 1e-9), 0)
     return np.round(unit, 5).astype(np.float32)
 
 
-def _leading_scores(weights: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """(I, width) left singular vectors times singular values; each is positive where it is largest."""
-    used = weights[:, weights.any(axis=0)]
-    range_ = used @ np.random.default_rng(0).normal(size=(used.shape[1], min(width + 16, *used.shape)))
-    for _ in range(3):  # the error falls with the sixth power of the ratio of singular values
-        range_ = used @ (used.T @ range_)
-        range_ /= np.linalg.norm(range_, axis=0)
-    basis = np.linalg.qr(range_)[0]
-    left, values, _ = np.linalg.svd(basis.T @ used, full_matrices=False)
-    leading = basis @ (left * values)[:, :width]
-    leading *= np.sign(leading[np.abs(leading).argmax(axis=0), np.arange(leading.shape[1])])
-    scores = np.zeros((len(weights), width))
-    scores[:, : leading.shape[1]] = leading
-    return scores
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
+def _leading_scores(
+    rows: NDArray[np.int64], buckets: NDArray[np.int64], weights: NDArray[np.float64], num_rows: int
+) -> NDArray[np.float64]:
+    """(I, TEXT_WIDTH) a sparse matrix times its leading right singular vectors, by orthogonal iteration.
+
+    The vectors come up to a rotation among themselves, which changes no distance between rows.
+    """
+    by_bucket = np.argsort(buckets, kind="stable")
+
+    def times(dense: NDArray[np.float64]) -> NDArray[np.float64]:
+        return _sum_groups(rows, weights[:, None] * dense[buckets], num_rows)
+
+    def transposed_times(dense: NDArray[np.float64]) -> NDArray[np.float64]:
+        terms = weights[by_bucket, None] * dense[rows[by_bucket]]
+        return _sum_groups(buckets[by_bucket], terms, _BUCKETS)
+
+    basis = np.random.default_rng(0).normal(size=(_BUCKETS, TEXT_WIDTH))
+    for _ in range(6):  # each turn multiplies the error by the squared ratio of singular values
+        basis = _orthonormal(transposed_times(times(basis)))
+    return times(basis)
+
+
+def _sum_groups(groups: NDArray[np.int64], terms: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """(count, width) sums of the terms of each group; the groups are sorted."""
+    sums = np.zeros((count, terms.shape[1]))
+    if len(groups):
+        starts = np.flatnonzero(np.diff(groups, prepend=-1))
+        sums[groups[starts]] = np.add.reduceat(terms, starts, axis=0)
+    return sums
+
+
+def _orthonormal(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gram and Schmidt's basis of what the columns span, with zeros where they span less.
+
+    By einsum, not by the linear algebra library: its threads wait by spinning, which took seconds on a busy machine,
+    and its last digits change with their number.
+    """
+    basis = np.ascontiguousarray(columns.T)
+    for place, vector in enumerate(basis):
+        size = np.sqrt((vector**2).sum())
+        for _ in range(2):  # once leaves what rounding leaves
+            inside = np.einsum("jv,v->j", basis[:place], vector)
+            vector -= np.einsum("j,jv->v", inside, basis[:place])
+        left = np.sqrt((vector**2).sum())
+        vector *= 1 / left if left > 1e-9 * size else 0
+    return basis.T
 
 
 def describe_picture(picture: Image.Image) -> NDArray[np.float32]:

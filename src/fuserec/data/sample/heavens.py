@@ -1,13 +1,16 @@
-"""The sun or the moon, and the stars."""
+"""Scenes in the sky, called like those of `fuserec.data.sample.landscapes`, and the lights that stand over others."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from fuserec.data.sample.canvas import Canvas, mix
+from fuserec.data.sample.canvas import Canvas, Colour, mix, ridge
 from fuserec.data.sample.palettes import Palette
+from fuserec.data.sample.style import Style
 
-__all__ = ["light", "sparkle"]
+__all__ = ["light", "sky_voyage", "sparkle", "star_map"]
 
 
 def light(canvas: Canvas, palette: Palette, x: float, y: float, radius: float) -> None:
@@ -29,3 +32,164 @@ def sparkle(
             canvas.disc(
                 x, y * down_to, 0.003 + 0.005 * size**3, mix(palette.sky[0], palette.lit, 0.5 + 0.5 * size)
             )
+
+
+def star_map(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Generator) -> None:
+    """Orbits, a ringed planet, stars and the lines that people draw between them."""
+    canvas.sky(palette.sky)
+    canvas.glow(0.2 + 0.6 * (1 - style.place), 0.35, 0.45, mix(palette.far, palette.second, 0.4), 0.5)
+    canvas.glow(0.2 + 0.6 * style.place, 0.85, 0.35, palette.accent, 0.22)
+    for x, y, size in rng.random((90, 3)).tolist():
+        canvas.disc(x, y, 0.002 + 0.006 * size**4, mix(palette.sky[1], palette.sun, 0.45 + 0.55 * size))
+    x, y, radius = 0.24 + 0.52 * style.place, 0.6, 0.13 + 0.1 * style.size
+    orbit = mix(palette.sky[1], palette.sun, 0.3)
+    for ring in range(2 + round(2 * style.amount)):
+        reach = radius * (1.9 + 0.85 * ring)
+        canvas.ring(x, y, reach, orbit, 0.006)
+        angle = 2 * math.pi * rng.random()
+        moon = palette.second if ring % 2 else palette.accent
+        canvas.disc(
+            x + reach * math.cos(angle),
+            y + reach * math.sin(angle) * canvas.aspect,
+            0.018 + 0.016 * rng.random(),
+            moon,
+        )
+    canvas.glow(x, y, radius * 2, palette.accent, 0.35)
+    canvas.disc(x, y, radius, palette.accent)
+    for band in (-0.45, -0.05, 0.3, 0.62):
+        half = math.sqrt(1 - band**2) * radius * 0.99
+        canvas.line(
+            [(x - half, y + band * radius * canvas.aspect), (x + half, y + band * radius * canvas.aspect)],
+            mix(palette.accent, palette.far, 0.4),
+            0.035 * (1 - abs(band)),
+        )
+    tilt = 0.35
+    loop = [
+        (
+            x + 1.75 * radius * math.cos(t) * math.cos(tilt) - 0.4 * radius * math.sin(t) * math.sin(tilt),
+            y
+            + (1.75 * radius * math.cos(t) * math.sin(tilt) + 0.4 * radius * math.sin(t) * math.cos(tilt))
+            * canvas.aspect,
+        )
+        for t in np.linspace(-0.35, math.pi + 0.35, 40).tolist()
+    ]
+    canvas.line(loop, mix(palette.second, palette.sun, 0.4), 0.022)
+    stars = [(0.1 + 0.8 * (k + 0.5 * rng.random()) / 5, 0.1 + 0.2 * rng.random()) for k in range(5)]
+    canvas.line(stars, mix(palette.sky[0], palette.second, 0.65), 0.007)
+    for sx, sy in stars:
+        _spark(canvas, sx, sy, 0.028 + 0.014 * rng.random(), palette.lit)
+
+
+def _spark(canvas: Canvas, x: float, y: float, size: float, colour: Colour) -> None:
+    corners = [
+        (
+            (size if k % 2 == 0 else 0.3 * size) * math.cos(math.pi * k / 4),
+            (size if k % 2 == 0 else 0.3 * size) * math.sin(math.pi * k / 4),
+        )
+        for k in range(8)
+    ]
+    canvas.shape(corners, colour, at=(x, y))
+
+
+def sky_voyage(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Generator) -> None:
+    """Striped balloons above the clouds."""
+    canvas.sky(palette.sky)
+    sparkle(canvas, palette, rng, count=40, down_to=0.7)
+    light(canvas, palette, 0.2 + 0.6 * (1 - style.place), 0.17, 0.08)
+    canvas.below(ridge(rng, base=0.86, height=0.05, rough=0.6), mix(palette.sky[1], palette.near, 0.3))
+    for _ in range(2 + round(3 * style.amount)):
+        _cloud(
+            canvas,
+            rng.random(),
+            0.2 + 0.5 * rng.random(),
+            0.05 + 0.04 * rng.random(),
+            mix(palette.haze, palette.far, 0.45),
+            rng,
+        )
+    for _ in range(1 + round(3 * style.amount)):
+        small = 0.05 + 0.04 * rng.random()
+        _balloon(
+            canvas,
+            palette,
+            0.12 + 0.76 * rng.random(),
+            0.15 + 0.4 * rng.random(),
+            small,
+            palette.second,
+            palette.far,
+            stripes=3,
+        )
+    x = 0.3 + 0.4 * style.place
+    _balloon(
+        canvas,
+        palette,
+        x,
+        0.36 + 0.06 * rng.random(),
+        0.19 + 0.08 * style.size,
+        palette.accent,
+        palette.second,
+        stripes=4 + round(3 * style.size),
+    )
+    for layer in range(2):
+        for k in range(5):
+            _cloud(
+                canvas,
+                (k + rng.random()) / 5,
+                0.86 + 0.08 * layer,
+                0.08 + 0.05 * rng.random(),
+                mix(palette.haze, palette.far if layer else palette.near, 0.4 + 0.4 * layer),
+                rng,
+            )
+
+
+def _cloud(canvas: Canvas, x: float, y: float, size: float, colour: Colour, rng: np.random.Generator) -> None:
+    for k in range(5):
+        puff = size * (0.75 + 0.5 * rng.random()) * (1 - 0.22 * abs(k - 2))
+        canvas.oval(x + 0.75 * size * (k - 2), y - 0.25 * puff, puff, 0.7 * puff, colour)
+
+
+def _balloon(
+    canvas: Canvas,
+    palette: Palette,
+    x: float,
+    y: float,
+    radius: float,
+    colour: Colour,
+    other: Colour,
+    *,
+    stripes: int,
+) -> None:
+    def gore(left: float, right: float) -> list[tuple[float, float]]:
+        """The part of the envelope between two meridians, each given as -1 .. 1."""
+        angles = np.linspace(-math.pi / 2, 0.42 * math.pi, 24).tolist()
+        edge = [(radius * math.cos(a), radius * (math.sin(a) * (1.25 if a > 0 else 1.0))) for a in angles]
+        return [(left * w, h) for w, h in edge] + [(right * w, h) for w, h in reversed(edge)]
+
+    borders = [math.sin(math.pi * (k / (2 * stripes) - 0.5)) for k in range(2 * stripes + 1)]
+    for k in range(2 * stripes):
+        shade = colour if k % 2 == 0 else mix(other, (255, 255, 255), 0.25)
+        canvas.shape(
+            gore(borders[k], borders[k + 1]),
+            mix(shade, palette.sky[0], 0.28 * max(0.0, borders[k])),
+            at=(x, y),
+        )
+    low = 1.2 * radius
+    basket = mix(palette.accent, (70, 45, 30), 0.7)
+    for side in (-1, 1):
+        canvas.line(
+            [
+                (x + side * 0.22 * radius, y + low * canvas.aspect),
+                (x + side * 0.13 * radius, y + 1.52 * radius * canvas.aspect),
+            ],
+            basket,
+            0.006,
+        )
+    canvas.shape(
+        [
+            (-0.16 * radius, 1.5 * radius),
+            (0.16 * radius, 1.5 * radius),
+            (0.12 * radius, 1.75 * radius),
+            (-0.12 * radius, 1.75 * radius),
+        ],
+        basket,
+        at=(x, y),
+    )

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from PIL import Image
 
-from fuserec.data.sample import landscapes, waters, wonders
+from fuserec.data.sample import heavens, landscapes, waters, wonders
 from fuserec.data.sample.canvas import Canvas, mix
 from fuserec.data.sample.palettes import PAPER, Palette, palette
 from fuserec.data.sample.style import Style
@@ -27,11 +27,11 @@ _SCENES: Mapping[str, Callable[[Canvas, Palette, Style, np.random.Generator], No
         "City lights": wonders.city,
         "Garden lore": wonders.garden,
         "Clockwork": wonders.clockwork,
-        "Star maps": wonders.star_map,
+        "Star maps": heavens.star_map,
         "Desert roads": landscapes.desert,
         "Winter hearth": landscapes.winter,
         "Deep forest": landscapes.forest,
-        "Sky voyages": wonders.sky_voyage,
+        "Sky voyages": heavens.sky_voyage,
         "River towns": waters.river,
         "Coral depths": waters.coral,
     }

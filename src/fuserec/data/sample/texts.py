@@ -48,7 +48,7 @@ def draw_texts(options: SampleOptions, books: Books) -> Texts:
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """The words of a theme as a series uses them: one hero, mostly the hero's own things, places and manner."""
+    """The words of a theme as a series uses them: one hero, mostly with the same thing, place and manner."""
 
     hero: str
     things: tuple[str, ...]
@@ -63,7 +63,7 @@ class _Series:
             return (*choices, *[favourite] * len(choices))
 
         return cls(
-            words.heroes[which], own(words.things), own(words.places), own(words.adjectives), own(words.deeds)
+            words.heroes[which], own(words.things), own(words.places), own(words.adjectives), words.deeds
         )
 
 
@@ -81,7 +81,7 @@ def _title(words: _Series, hour: str, rng: np.random.Generator) -> str:
         f"{light} over {place}",
         f"What the {hero} Left in {place}",
         f"{_article(thing)} {thing} for the {hero}",
-        f"{_article(adjective)} {adjective} {light}",
+        f"{_article(thing)} {thing} from {place}",
         f"The {hero} at {light}",
         f"The {adjective} {hero}",
     )
@@ -116,7 +116,7 @@ def _article(word: str) -> str:
 
 
 def _capitals(words: str) -> str:
-    """Words as in a title: small ones stay small, parts after a hyphen too."""
+    """Words as in a title: small ones stay small."""
     small = {"a", "in", "the", "of", "at"}
     return " ".join(word if word in small else word[0].upper() + word[1:] for word in words.split(" "))
 

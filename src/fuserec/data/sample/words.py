@@ -124,7 +124,7 @@ THEME_WORDS: Mapping[str, ThemeWords] = MappingProxyType(
 HOUR_WORDS: Mapping[str, HourWords] = MappingProxyType(
     {
         "dawn": HourWords(
-            ("Dawn", "First Light", "Sunrise", "Early Morning"),
+            ("Dawn", "First Light", "Sunrise", "Daybreak"),
             (
                 "A tender book about beginnings, pink at the edges.",
                 "Best read before breakfast, while the dew is out.",
@@ -133,7 +133,7 @@ HOUR_WORDS: Mapping[str, HourWords] = MappingProxyType(
             ),
         ),
         "day": HourWords(
-            ("Noon", "Broad Daylight", "Midday", "High Summer"),
+            ("Noon", "High Noon", "Midday", "High Summer"),
             (
                 "A sunny, cheerful adventure for the whole family.",
                 "Bright and brisk, with a joke on every page.",
@@ -151,7 +151,7 @@ HOUR_WORDS: Mapping[str, HourWords] = MappingProxyType(
             ),
         ),
         "night": HourWords(
-            ("Midnight", "Moonlight", "Nightfall", "the Small Hours"),
+            ("Midnight", "Moonrise", "Nightfall", "Starlight"),
             (
                 "A dark, quiet mystery that will not let you sleep.",
                 "Eerie and moonlit, best with the door locked.",

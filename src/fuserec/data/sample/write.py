@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from fuserec.data.sample.features import IMAGE_WIDTH, TEXT_WIDTH, describe_picture, text_features
 from fuserec.data.sample.pictures import draw_picture, encode_png
@@ -28,7 +29,7 @@ from fuserec.data.sample.world import (
 )
 from fuserec.files import new_folder, write_text
 
-__all__ = ["NAME", "write_sample"]
+__all__ = ["NAME", "draw_cover", "write_sample"]
 
 NAME = "The Lantern Bookshop (SYNTHETIC sample)"
 
@@ -91,6 +92,16 @@ def write_sample(
     return Path(place)
 
 
+def draw_cover(options: SampleOptions, books: Books, row: int) -> Image.Image:
+    """The picture of one book."""
+    return draw_picture(
+        THEMES[books.theme[row]],
+        HOURS[books.hour[row]],
+        Style(**dict(zip(STYLE_PARTS, books.style[row].tolist(), strict=True))),
+        stream(options, "pictures", row),
+    )
+
+
 def _write_pictures(
     folder: Path, options: SampleOptions, books: Books, on_picture: Callable[[], None] | None
 ) -> None:
@@ -99,12 +110,7 @@ def _write_pictures(
     features = np.zeros((len(books), IMAGE_WIDTH), dtype=np.float32)
     for row in range(len(books)):
         if books.has_picture[row]:
-            picture = draw_picture(
-                THEMES[books.theme[row]],
-                HOURS[books.hour[row]],
-                Style(**dict(zip(STYLE_PARTS, books.style[row].tolist(), strict=True))),
-                stream(options, "pictures", row),
-            )
+            picture = draw_cover(options, books, row)
             (folder / _image(row)).write_bytes(encode_png(picture))
             features[row] = describe_picture(picture)
         if on_picture is not None:
