@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ from fuserec.models.registry import SCORERS
 from fuserec.training.config import Recipe, parse_recipe
 
 __all__ = ["Run", "save_scorer", "save_tensors"]
+
+ORIGIN = ("commit", "dataset_hash", "split_hash", "recipe_hash", "fit_seconds")
+"""Keys of provenance.json that others rely on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,7 @@ class Run:
             )
         try:
             recipe = parse_recipe(_read_table(path / "config.json"))
-            provenance = _read_table(path / "provenance.json")
+            provenance = _read_table(path / "provenance.json", required=ORIGIN)
         except (ConfigError, DataError) as error:
             raise CheckpointError(f"{path} is not a run folder that can be read: {error}") from error
         return cls(path=path, recipe=recipe, provenance=provenance)
@@ -141,10 +144,13 @@ class Run:
             raise CheckpointError(f"expected a JSON record a line in {file}, got: {error}") from error
 
 
-def _read_table(path: Path) -> Mapping[str, Any]:
+def _read_table(path: Path, *, required: Sequence[str] = ()) -> Mapping[str, Any]:
     table = read_json(path)
     if not isinstance(table, Mapping):
         raise DataError(f"expected a JSON object in {path}, got {table!r:.40}")
+    for key in required:
+        if key not in table:
+            raise DataError(f"expected {key} in {path}, got none")
     return table
 
 
