@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["command", "run_demo"]
 
 RECIPES = ("popularity", "lightgcn", "tmfun")
+TRAINED = ("lightgcn", "tmfun")
 METRIC = "Recall@20"
 
 
@@ -26,6 +27,7 @@ def command(
     users: Annotated[int, typer.Option("--users", help="Readers of the invented shop.")] = 2000,
     items: Annotated[int, typer.Option("--items", help="Books of the invented shop.")] = 1200,
     seed: Annotated[int, typer.Option("--seed", help="Of the shop and of training.")] = 7,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="At most so many for each model.")] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -43,7 +45,9 @@ def command(
 
     begun = time.monotonic()
     progress = terminal.progress(quiet=quiet)
-    runs = run_demo(out, users=users, items=items, seed=seed, overwrite=overwrite, progress=progress)
+    runs = run_demo(
+        out, users=users, items=items, seed=seed, epochs=epochs, overwrite=overwrite, progress=progress
+    )
     metrics = [METRIC, "NDCG@20"]
     header, rows = as_rows(compare_systems(runs, "test", metrics), metrics)
     terminal.print_table(header, rows, title="test part of synthetic data, against popularity")
@@ -52,7 +56,14 @@ def command(
 
 
 def run_demo(
-    out: Path, *, users: int, items: int, seed: int, overwrite: bool, progress: Progress
+    out: Path,
+    *,
+    users: int,
+    items: int,
+    seed: int,
+    epochs: int | None,
+    overwrite: bool,
+    progress: Progress,
 ) -> list[Run]:
     """Make everything in ``out``: sample/, dataset/, runs/ and report.html.
 
@@ -82,24 +93,28 @@ def run_demo(
         features={name: sample / "features" / f"{name}.npy" for name in ("text", "image")},
     )
     dataset = build(out / "dataset", sources, BuildOptions(synthetic=True), overwrite=overwrite)
-    runs = _train(dataset, out / "runs", seed=seed, overwrite=overwrite, progress=progress)
+    limit = [] if epochs is None else [f"train.epochs={epochs}"]
+    settings = {name: [f"seed={seed}", *(limit if name in TRAINED else [])] for name in RECIPES}
+    runs = _train(dataset, out / "runs", settings, overwrite=overwrite, progress=progress)
     progress.note("[4/4] writing the page")
     write_text(out / "report.html", tell(dataset, runs, sample=sample))
     return runs
 
 
-def _train(dataset: Dataset, folder: Path, *, seed: int, overwrite: bool, progress: Progress) -> list[Run]:
+def _train(
+    dataset: Dataset, folder: Path, settings: dict[str, list[str]], *, overwrite: bool, progress: Progress
+) -> list[Run]:
     from fuserec.training.config import load_recipe
     from fuserec.training.recipes import find_recipe
     from fuserec.training.run import evaluate_run, train
 
     prepared = dataset.prepare()
     runs = []
-    for number, name in enumerate(RECIPES, start=1):
-        progress.note(f"[3/4] training {name} ({number} of {len(RECIPES)})")
+    for number, (name, changes) in enumerate(settings.items(), start=1):
+        progress.note(f"[3/4] training {name} ({number} of {len(settings)})")
         path = find_recipe(f"demo/{name}")
         run = train(
-            load_recipe(path, [f"seed={seed}"]),
+            load_recipe(path, changes),
             prepared,
             folder / name,
             overwrite=overwrite,

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fuserec.batch import Prepared
+from fuserec.errors import ConfigError, DataError
+from fuserec.testing.corpora import tiny_prepared
+from fuserec.training.config import Recipe, parse_recipe
+from fuserec.training.results import read_ledger
+from fuserec.training.sweep import Job, missing, plan, run_job, summarise
+
+PREPARED = tiny_prepared()
+EASE = parse_recipe({"name": "ease", "model": {"name": "ease"}})
+POPULARITY = parse_recipe({"name": "popularity", "model": {"name": "popularity"}})
+LIGHTGCN = parse_recipe(
+    {
+        "name": "lightgcn",
+        "seed": 4,
+        "model": {"name": "lightgcn", "dim": 4},
+        "train": {"epochs": 1},
+        "loss_weights": {"bpr": 1.0, "l2": 1e-4},
+    }
+)
+
+
+def prepare(split: str | None) -> Prepared:
+    assert split is None
+    return PREPARED
+
+
+def planned(folder: Path, *recipes: Recipe, seeds: int = 2) -> list[Job]:
+    return plan(recipes, seeds=seeds, prepare=prepare, runs=folder / "runs")
+
+
+def test_a_plan_gives_trained_recipes_seeds_and_closed_forms_one(tmp_path: Path) -> None:
+    jobs = planned(tmp_path, EASE, LIGHTGCN)
+    assert [(job.recipe.name, job.recipe.seed) for job in jobs] == [
+        ("ease", 0),
+        ("lightgcn", 4),
+        ("lightgcn", 5),
+    ]
+    assert {job.recipe.split for job in jobs} == {PREPARED.split}
+    assert len({job.folder for job in jobs}) == 3
+
+
+def test_a_recipe_under_two_labels_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected different recipes, got 'again' twice"):
+        planned(tmp_path, EASE, dataclasses.replace(EASE, name="again"))
+
+
+def test_no_seed_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected at least one seed, got 0"):
+        planned(tmp_path, EASE, seeds=0)
+
+
+def test_what_has_a_result_is_not_missing_and_test_needs_more_than_valid(tmp_path: Path) -> None:
+    jobs, results = planned(tmp_path, EASE, POPULARITY), tmp_path / "results" / "tiny"
+    assert missing(jobs, results=results, part="valid") == jobs
+    run_job(jobs[0], results=results, part="valid")
+    assert missing(jobs, results=results, part="valid") == jobs[1:]
+    assert missing(jobs, results=results, part="test") == jobs
+    assert read_ledger(tmp_path / "results") == []
+    run_job(jobs[0], results=results, part="test")
+    assert missing(jobs, results=results, part="test") == jobs[1:]
+    (line,) = read_ledger(tmp_path / "results")
+    assert line["recipe_hash"] == jobs[0].recipe.hash
+
+
+def test_a_run_folder_that_stands_there_is_measured_and_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,), results = planned(tmp_path, EASE), tmp_path / "results" / "tiny"
+    run_job(job, results=results, part="valid")
+    (found,) = results.iterdir()
+    found.unlink()
+
+    def fail(*_: Any, **__: Any) -> None:
+        pytest.fail("trained again")
+
+    monkeypatch.setattr("fuserec.training.sweep.train", fail)
+    run_job(job, results=results, part="valid")
+    assert found.exists()
+
+
+def test_the_run_of_other_data_in_the_same_place_is_refused(tmp_path: Path) -> None:
+    (job,) = planned(tmp_path, EASE)
+    run_job(job, results=tmp_path / "results" / "tiny", part="valid")
+    other = dataclasses.replace(job, prepared=dataclasses.replace(PREPARED, split_hash="0" * 64))
+    with pytest.raises(ConfigError, match="expected the run of 'ease' on this data in"):
+        run_job(other, results=tmp_path / "results" / "other", part="valid")
+    with pytest.raises(DataError, match="give the experiment on this data another name"):
+        missing([other], results=tmp_path / "results" / "tiny", part="valid")
+
+
+def test_a_summary_needs_results_alone_and_comparisons_need_runs(tmp_path: Path) -> None:
+    jobs, results = planned(tmp_path, POPULARITY, LIGHTGCN), tmp_path / "results" / "tiny"
+    for job in jobs:
+        run_job(job, results=results, part="valid")
+    options: dict[str, Any] = {"results": results, "part": "valid", "metrics": ["Recall@20"]}
+    base, other = summarise(jobs, reference="popularity", **options)
+    assert (base.seeds, other.seeds) == ((0,), (4, 5))
+    assert base.metrics["Recall@20"].comparison is None
+    assert other.metrics["Recall@20"].comparison is not None
+    assert other.metrics["Recall@20"].deviation is not None
+    jobs[1].folder.rename(tmp_path / "moved")
+    _, without = summarise(jobs, reference="popularity", **options)
+    assert without.metrics["Recall@20"] == dataclasses.replace(other.metrics["Recall@20"], comparison=None)
+    with pytest.raises(ConfigError, match="expected the label of a recipe with results, got 'popular'"):
+        summarise(jobs, reference="popular", **options)
+    with pytest.raises(ConfigError, match="expected a metric that was measured, got 'Recall@21'"):
+        summarise(jobs, **(options | {"metrics": ["Recall@21"]}))
