@@ -21,7 +21,7 @@ setup: ## make .venv with everything in it; quick when nothing has changed
 	$$python tools/make_venv.py
 
 demo: setup ## the whole way, raw files to recommendations, on a sample that the program makes itself
-	@$(BIN)/fuserec demo
+	@$(BIN)/fuserec demo --overwrite
 
 test: check shapes ## everything that must hold before a change lands
 
@@ -29,7 +29,7 @@ check: setup ## style, types and the floors of the imports, without running anyt
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 shapes: setup ## all tests, with every array shape checked
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --hypothesis-profile=ci --jaxtyping-packages=fuserec,beartype.beartype

@@ -58,15 +58,19 @@ class MissingExtraError(FuserecError, ImportError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a mistyped name: the closest known one, or all of them.
+    """A hint for a mistyped name: the closest known one, or all of them, or that there are none.
 
     Example:
         >>> nearest("epoch", ["epochs", "dim"])
         "did you mean 'epochs'?"
         >>> nearest("zzz", ["epochs", "dim"])
         "known: 'dim', 'epochs'"
+        >>> nearest("zzz", [])
+        'there are none'
     """
     names = sorted(known)
+    if not names:
+        return "there are none"
     close = difflib.get_close_matches(name, names, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
