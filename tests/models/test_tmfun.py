@@ -23,6 +23,9 @@ from fuserec.testing.contract import GradientContract, permute_items
 from fuserec.testing.corpora import NUM_GROUPS, tiny_corpus
 from fuserec.testing.strategies import corpora
 
+# The shape hook (beartype) looks at a random entry of each list it checks, which hypothesis warns about.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
 SMALL: dict[str, Any] = {"dim": 8, "num_neighbours": 4}
 EARLY = frozenset({"early_query", "early_key", "early_value"})
 MULTI = frozenset({"multi_query", "multi_key", "graph_logits_M"})

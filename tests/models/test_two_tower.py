@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +8,9 @@ from hypothesis import strategies as st
 from fuserec.batch import Histories, Queries
 from fuserec.models.two_tower import TwoTower
 from fuserec.testing.strategies import queries
+
+# The shape hook (beartype) looks at a random entry of each list it checks, which hypothesis warns about.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 
 SCORER = TwoTower(
     user=torch.tensor([[1.0, 0.0], [0.0, 2.0]]),
