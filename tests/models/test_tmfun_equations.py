@@ -313,11 +313,12 @@ def both(case: str, **more: Any) -> tuple[Tmfun, Literal, Corpus]:
 
 
 def batch(corpus: Corpus) -> PairBatch:
-    """All training pairs, so every warm item; items that are negatives and positives included."""
+    """The pairs of all warm items but three, which are negatives only; others are positives and negatives."""
     warm = torch.nonzero(corpus.popularity()).squeeze(1)
-    rng = torch.Generator().manual_seed(2)
-    negatives = warm[torch.randint(len(warm), (len(corpus.train),), generator=rng)]
-    return PairBatch(users=corpus.train.users, positives=corpus.train.items, negatives=negatives)
+    kept = ~torch.isin(corpus.train.items, warm[-3:])
+    users, positives = corpus.train.users[kept], corpus.train.items[kept]
+    negatives = warm[torch.randint(len(warm), (len(users),), generator=torch.Generator().manual_seed(2))]
+    return PairBatch(users=users, positives=positives, negatives=negatives)
 
 
 def gradients(value: Tensor, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -389,7 +390,10 @@ def test_what_travels_on_the_graphs_is_the_literal_product(case: str) -> None:
 def test_the_cases_meet_what_they_are_for() -> None:
     """Awkward items and masked pairs do occur in them."""
     _, literal, corpus = both("as it stands")
-    positives = set(corpus.train.items.tolist())
+    asked = batch(corpus)
+    positives = set(asked.positives.tolist())
+    assert len(set(asked.negatives.tolist()) - positives) == 3
+    assert set(asked.negatives.tolist()) & positives
     lacking = [len(literal.having(i)) for i in range(literal.items)]
     assert {lacking[i] for i in positives} == {0, 1, 2}
     cold = [i for i in range(literal.items) if not literal.warm[i]]
