@@ -15,6 +15,9 @@ from fuserec.testing.strategies import corpora
 from fuserec.training.negatives import PairSampler
 from fuserec.training.seeds import named_generator
 
+# The shape hook (beartype) looks at a random entry of each list it checks, which hypothesis warns about.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
 
 def sampler(corpus: Corpus, *, batch_size: int = 32, seed: int = 0) -> PairSampler:
     return PairSampler(

@@ -18,6 +18,9 @@ from fuserec.testing.corpora import tiny_prepared
 from fuserec.testing.strategies import prepared as any_prepared
 from fuserec.training.prepared import load_prepared, save_prepared
 
+# The shape hook (beartype) looks at a random entry of each list it checks, which hypothesis warns about.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
 
 def flat(value: Any, name: str = "prepared") -> dict[str, Any]:
     """Every tensor and plain value in a dataclass, by its path."""

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from fuserec.batch import Pairs
-from fuserec.errors import CheckpointError, ConfigError, DataError, ProtocolError, TrainingError
+from fuserec.errors import CheckpointError, ConfigError, DataError, TrainingError
 from fuserec.files import hash_json
 from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS
 from fuserec.testing.contract import all_scores, some_queries
@@ -261,13 +261,6 @@ def test_lattice_measures_the_cutoffs_it_has(run: Run, tmp_path: Path, recipe_of
     evaluation = evaluate_run(made, PREPARED, part="test", compatibility="lattice")
     assert {name.partition("@")[2] for name in evaluation.values} == {"10", "20"}
     assert made.metrics["test-lattice"]["protocol"]["name"] == "lattice"
-
-
-def test_an_unknown_compatibility_mode_names_the_nearest(run: Run) -> None:
-    with pytest.raises(
-        (ConfigError, ProtocolError), match="expected a compatibility mode, got 'mmrek'; did you m"
-    ):
-        evaluate_run(run, PREPARED, part="test", compatibility="mmrek")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["lightgcn", "ease"])
