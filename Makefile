@@ -29,7 +29,7 @@ check: setup ## style, types and the floors of the imports, without running anyt
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
+	$(BIN)/lint-imports --no-cache  # its cache keeps imports that did not resolve when they were first seen
 
 shapes: setup ## all tests, with every array shape checked
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --hypothesis-profile=ci --jaxtyping-packages=fuserec,beartype.beartype
