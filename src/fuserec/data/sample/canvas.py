@@ -13,10 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-__all__ = ["Canvas", "Colour", "blob", "hex_colour", "mix", "ridge", "rotate_hue"]
+__all__ = ["Canvas", "Colour", "Number", "blob", "hex_colour", "mix", "ridge", "rotate_hue"]
 
-Colour = tuple[float, float, float]
-Points = Sequence[tuple[float, float]]
+Number = float | int  # the shape hook takes float at its word
+Colour = tuple[Number, Number, Number]
+Points = Sequence[tuple[Number, Number]]
 _SCALE = 2
 
 
@@ -30,7 +31,7 @@ def hex_colour(text: str) -> Colour:
     return float(int(text[1:3], 16)), float(int(text[3:5], 16)), float(int(text[5:7], 16))
 
 
-def mix(a: Colour, b: Colour, share: float) -> Colour:
+def mix(a: Colour, b: Colour, share: Number) -> Colour:
     """The colour that is ``share`` of the way from a to b.
 
     Example:
@@ -40,7 +41,7 @@ def mix(a: Colour, b: Colour, share: float) -> Colour:
     return a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share, a[2] + (b[2] - a[2]) * share
 
 
-def rotate_hue(colour: Colour, degrees: float) -> Colour:
+def rotate_hue(colour: Colour, degrees: Number) -> Colour:
     """The colour with its hue turned."""
     hue, lightness, saturation = colorsys.rgb_to_hls(*(part / 255 for part in colour))
     red, green, blue = colorsys.hls_to_rgb((hue + degrees / 360) % 1, lightness, saturation)
@@ -48,8 +49,8 @@ def rotate_hue(colour: Colour, degrees: float) -> Colour:
 
 
 def ridge(
-    rng: np.random.Generator, *, base: float, height: float, rough: float, steps: int = 60
-) -> list[tuple[float, float]]:
+    rng: np.random.Generator, *, base: Number, height: Number, rough: Number, steps: int = 60
+) -> list[tuple[Number, Number]]:
     """A skyline from left to right: waves of falling size with random phases.
 
     Args:
@@ -70,8 +71,8 @@ def ridge(
 
 
 def blob(
-    x: float, y: float, radius: float, *, petals: int, depth: float, turn: float = 0.0
-) -> list[tuple[float, float]]:
+    x: Number, y: Number, radius: Number, *, petals: int, depth: Number, turn: Number = 0.0
+) -> list[tuple[Number, Number]]:
     """A round shape with a wavy edge, in units of the width; y is not yet scaled (see `Canvas.shape`)."""
     corners = []
     for step in range(48):
@@ -109,7 +110,7 @@ class Canvas:
         strip = Image.fromarray(np.rint(column).astype(np.uint8)[:, None])
         self._image.paste(strip.resize(self._image.size, Image.Resampling.NEAREST))
 
-    def glow(self, x: float, y: float, radius: float, colour: Colour, strength: float) -> None:
+    def glow(self, x: Number, y: Number, radius: Number, colour: Colour, strength: Number) -> None:
         """Lighten softly around a point."""
         across = (np.arange(self.width) + 0.5) / self.width - x
         down = ((np.arange(self.height) + 0.5) / self.height - y) / self.aspect
@@ -121,7 +122,7 @@ class Canvas:
         """Fill a polygon given in unit coordinates."""
         self._draw.polygon([self._at(x, y) for x, y in points], fill=_whole(colour))
 
-    def shape(self, points: Points, colour: Colour, *, at: tuple[float, float]) -> None:
+    def shape(self, points: Points, colour: Colour, *, at: tuple[Number, Number]) -> None:
         """Fill a polygon given in widths around a point, so that it keeps its proportions."""
         self.polygon([(at[0] + x, at[1] + y * self.aspect) for x, y in points], colour)
 
@@ -129,30 +130,30 @@ class Canvas:
         """Fill everything below a line that runs from left to right."""
         self.polygon([*line, (1, 1.01), (0, 1.01)], colour)
 
-    def disc(self, x: float, y: float, radius: float, colour: Colour) -> None:
+    def disc(self, x: Number, y: Number, radius: Number, colour: Colour) -> None:
         """Fill a circle."""
         self.oval(x, y, radius, radius, colour)
 
-    def oval(self, x: float, y: float, across: float, down: float, colour: Colour) -> None:
+    def oval(self, x: Number, y: Number, across: Number, down: Number, colour: Colour) -> None:
         """Fill an ellipse with its two radii in widths."""
         left, top = self._at(x - across, y - down * self.aspect)
         right, bottom = self._at(x + across, y + down * self.aspect)
         self._draw.ellipse((left, top, right, bottom), fill=_whole(colour))
 
-    def ring(self, x: float, y: float, radius: float, colour: Colour, thickness: float) -> None:
+    def ring(self, x: Number, y: Number, radius: Number, colour: Colour, thickness: Number) -> None:
         """Draw a circle's edge."""
         left, top = self._at(x - radius, y - radius * self.aspect)
         right, bottom = self._at(x + radius, y + radius * self.aspect)
         self._draw.ellipse((left, top, right, bottom), outline=_whole(colour), width=self._thick(thickness))
 
-    def box(self, x: float, y: float, across: float, down: float, colour: Colour) -> None:
+    def box(self, x: Number, y: Number, across: Number, down: Number, colour: Colour) -> None:
         """Fill a rectangle; x, y is its top left corner, both lengths are in widths."""
         self.polygon(
             [(x, y), (x + across, y), (x + across, y + down * self.aspect), (x, y + down * self.aspect)],
             colour,
         )
 
-    def line(self, points: Points, colour: Colour, thickness: float) -> None:
+    def line(self, points: Points, colour: Colour, thickness: Number) -> None:
         """Draw a line through points."""
         self._draw.line(
             [self._at(x, y) for x, y in points],
@@ -165,10 +166,10 @@ class Canvas:
         """The picture at its own size."""
         return self._image.reduce(_SCALE)
 
-    def _at(self, x: float, y: float) -> tuple[float, float]:
+    def _at(self, x: Number, y: Number) -> tuple[Number, Number]:
         return x * self.width * _SCALE, y * self.height * _SCALE
 
-    def _thick(self, thickness: float) -> int:
+    def _thick(self, thickness: Number) -> int:
         return max(1, round(thickness * self.width * _SCALE))
 
 

@@ -6,14 +6,14 @@ import math
 
 import numpy as np
 
-from fuserec.data.sample.canvas import Canvas, Colour, mix, ridge
+from fuserec.data.sample.canvas import Canvas, Colour, Number, mix, ridge
 from fuserec.data.sample.palettes import Palette
 from fuserec.data.sample.style import Style
 
 __all__ = ["light", "sky_voyage", "sparkle", "star_map"]
 
 
-def light(canvas: Canvas, palette: Palette, x: float, y: float, radius: float) -> None:
+def light(canvas: Canvas, palette: Palette, x: Number, y: Number, radius: Number) -> None:
     """The sun, or the moon with its seas, in a halo."""
     canvas.glow(x, y, radius * 4, palette.sun, 0.55)
     canvas.disc(x, y, radius, palette.sun)
@@ -24,7 +24,7 @@ def light(canvas: Canvas, palette: Palette, x: float, y: float, radius: float) -
 
 
 def sparkle(
-    canvas: Canvas, palette: Palette, rng: np.random.Generator, *, count: int, down_to: float
+    canvas: Canvas, palette: Palette, rng: np.random.Generator, *, count: int, down_to: Number
 ) -> None:
     """Stars, when it is night."""
     if palette.night:
@@ -80,7 +80,7 @@ def star_map(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Gene
         _spark(canvas, sx, sy, 0.028 + 0.014 * rng.random(), palette.lit)
 
 
-def _spark(canvas: Canvas, x: float, y: float, size: float, colour: Colour) -> None:
+def _spark(canvas: Canvas, x: Number, y: Number, size: Number, colour: Colour) -> None:
     corners = [
         (
             (size if k % 2 == 0 else 0.3 * size) * math.cos(math.pi * k / 4),
@@ -141,7 +141,9 @@ def sky_voyage(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Ge
             )
 
 
-def _cloud(canvas: Canvas, x: float, y: float, size: float, colour: Colour, rng: np.random.Generator) -> None:
+def _cloud(
+    canvas: Canvas, x: Number, y: Number, size: Number, colour: Colour, rng: np.random.Generator
+) -> None:
     for k in range(5):
         puff = size * (0.75 + 0.5 * rng.random()) * (1 - 0.22 * abs(k - 2))
         canvas.oval(x + 0.75 * size * (k - 2), y - 0.25 * puff, puff, 0.7 * puff, colour)
@@ -150,15 +152,15 @@ def _cloud(canvas: Canvas, x: float, y: float, size: float, colour: Colour, rng:
 def _balloon(
     canvas: Canvas,
     palette: Palette,
-    x: float,
-    y: float,
-    radius: float,
+    x: Number,
+    y: Number,
+    radius: Number,
     colour: Colour,
     other: Colour,
     *,
     stripes: int,
 ) -> None:
-    def gore(left: float, right: float) -> list[tuple[float, float]]:
+    def gore(left: Number, right: Number) -> list[tuple[Number, Number]]:
         """The part of the envelope between two meridians, each given as -1 .. 1."""
         angles = np.linspace(-math.pi / 2, 0.42 * math.pi, 24).tolist()
         edge = [(radius * math.cos(a), radius * (math.sin(a) * (1.25 if a > 0 else 1.0))) for a in angles]

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from fuserec.data.sample.canvas import Canvas, Colour, blob, mix, ridge
+from fuserec.data.sample.canvas import Canvas, Colour, Number, blob, mix, ridge
 from fuserec.data.sample.heavens import light, sparkle
 from fuserec.data.sample.palettes import Palette
 from fuserec.data.sample.style import Style
@@ -53,7 +53,7 @@ def mountains(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Gen
 
 
 def _peak(
-    canvas: Canvas, palette: Palette, x: float, y: float, half: float, rng: np.random.Generator
+    canvas: Canvas, palette: Palette, x: Number, y: Number, half: Number, rng: np.random.Generator
 ) -> None:
     foot = 0.78
     lit, shade = mix(palette.far, palette.haze, 0.25), mix(palette.far, palette.near, 0.4)
@@ -129,7 +129,7 @@ def desert(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Genera
         )
 
 
-def _cactus(canvas: Canvas, palette: Palette, x: float, y: float, tall: float) -> None:
+def _cactus(canvas: Canvas, palette: Palette, x: Number, y: Number, tall: Number) -> None:
     step = tall * canvas.aspect
     thick = 0.2 * tall
     canvas.line([(x, y), (x, y - step)], palette.accent, thick)
@@ -165,7 +165,7 @@ def winter(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Genera
         canvas.disc(fx, fy, 0.004 + 0.006 * fs, mix(palette.near, (255, 255, 255), 0.6))
 
 
-def _smoke(canvas: Canvas, palette: Palette, x: float, y: float, rng: np.random.Generator) -> None:
+def _smoke(canvas: Canvas, palette: Palette, x: Number, y: Number, rng: np.random.Generator) -> None:
     drift = 0.05 + 0.05 * rng.random()
     for puff in range(5):
         canvas.disc(
@@ -176,7 +176,7 @@ def _smoke(canvas: Canvas, palette: Palette, x: float, y: float, rng: np.random.
         )
 
 
-def _cottage(canvas: Canvas, palette: Palette, x: float, y: float, size: float) -> None:
+def _cottage(canvas: Canvas, palette: Palette, x: Number, y: Number, size: Number) -> None:
     wall = mix(palette.accent, (70, 45, 40), 0.35)
     canvas.shape(
         [
@@ -292,7 +292,7 @@ def forest(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Genera
         )
 
 
-def _fox(canvas: Canvas, palette: Palette, x: float, y: float, size: float) -> None:
+def _fox(canvas: Canvas, palette: Palette, x: Number, y: Number, size: Number) -> None:
     coat, pale = palette.accent, mix(palette.accent, (255, 250, 240), 0.8)
     canvas.shape(
         [
@@ -355,7 +355,9 @@ def _fox(canvas: Canvas, palette: Palette, x: float, y: float, size: float) -> N
         canvas.disc(x + dot_x * size, y + dot_y * size * canvas.aspect, radius * size, (35, 25, 25))
 
 
-def _fern(canvas: Canvas, colour: Colour, x: float, y: float, tall: float, rng: np.random.Generator) -> None:
+def _fern(
+    canvas: Canvas, colour: Colour, x: Number, y: Number, tall: Number, rng: np.random.Generator
+) -> None:
     lean = 0.8 * (rng.random() - 0.5)
     for leaf in range(9):
         t = leaf / 9
@@ -369,7 +371,7 @@ def _fern(canvas: Canvas, colour: Colour, x: float, y: float, tall: float, rng: 
             )
 
 
-def _pine(canvas: Canvas, x: float, y: float, tall: float, colour: Colour) -> None:
+def _pine(canvas: Canvas, x: Number, y: Number, tall: Number, colour: Colour) -> None:
     """A fir standing at (x, y)."""
     for tier in range(3):
         width = tall * (0.30 - 0.07 * tier)

@@ -164,11 +164,10 @@ def _one_reader(
     interest = drift.copy()
     on_shelf, on_series = np.flatnonzero(shelf >= 0), np.flatnonzero(series >= 0)
     interest[on_shelf, shelf[on_shelf] // len(HOURS)] += _FOLLOWED_THEME
-    utility = (books.log_popularity + lasting).astype(np.float32) + books.by_theme(
-        interest.astype(np.float32)
-    )
+    utility = (books.log_popularity + lasting + books.by_theme(interest)).astype(np.float32)
     utility[on_shelf] += np.float32(_FOLLOWED_HOUR) * (books.hour == shelf[on_shelf, None] % len(HOURS))
     utility[on_series] += np.float32(_FOLLOWED_SERIES) * (books.series == series[on_series, None])
+    # The smallest of log(exponential noise) - utility is a draw from the softmax of the utility.
     cost = rng.standard_exponential(utility.shape, dtype=np.float32)
     np.log(np.maximum(cost, 1e-30, out=cost), out=cost)
     cost -= utility

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fuserec.data.sample.canvas import Canvas, Colour, blob, mix, ridge
+from fuserec.data.sample.canvas import Canvas, Colour, Number, blob, mix, ridge
 from fuserec.data.sample.heavens import light, sparkle
 from fuserec.data.sample.palettes import Palette
 from fuserec.data.sample.style import Style
@@ -49,7 +49,7 @@ def sea(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Generator
         canvas.line(waves, mix(palette.far, palette.second, 0.5 - 0.3 * share), 0.008)
 
 
-def _ship(canvas: Canvas, palette: Palette, x: float, y: float, size: float) -> None:
+def _ship(canvas: Canvas, palette: Palette, x: Number, y: Number, size: Number) -> None:
     dark = mix(palette.near, (20, 16, 20), 0.5)
     canvas.shape(
         [
@@ -102,7 +102,7 @@ def _ship(canvas: Canvas, palette: Palette, x: float, y: float, size: float) -> 
     )
 
 
-def _lighthouse(canvas: Canvas, palette: Palette, x: float, y: float, tall: float) -> None:
+def _lighthouse(canvas: Canvas, palette: Palette, x: Number, y: Number, tall: Number) -> None:
     rock = mix(palette.near, (30, 26, 34), 0.4)
     canvas.glow(x, y - tall * canvas.aspect, 0.16, palette.lit, 0.7)
     beam = mix(mix(palette.haze, palette.lit, 0.5), palette.sky[1], 0.35)
@@ -174,10 +174,10 @@ def river(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Generat
 def _house(
     canvas: Canvas,
     palette: Palette,
-    x: float,
-    shore: float,
-    wide: float,
-    tall: float,
+    x: Number,
+    shore: Number,
+    wide: Number,
+    tall: Number,
     wall: Colour,
     water: Colour,
     rng: np.random.Generator,
@@ -230,7 +230,7 @@ def _house(
             )
 
 
-def _bridge(canvas: Canvas, palette: Palette, x: float) -> None:
+def _bridge(canvas: Canvas, palette: Palette, x: Number) -> None:
     stone = mix(palette.near, palette.far, 0.45)
     arch = [(t - 0.5, -0.16 * math.cos(math.pi * (t - 0.5))) for t in np.linspace(0, 1, 30).tolist()]
     hollow = [(0.72 * px, 0.86 * py + 0.06) for px, py in reversed(arch)]
@@ -292,7 +292,7 @@ def coral(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Generat
 
 
 def _branch(
-    canvas: Canvas, x: float, y: float, tall: float, colour: Colour, rng: np.random.Generator
+    canvas: Canvas, x: Number, y: Number, tall: Number, colour: Colour, rng: np.random.Generator
 ) -> None:
     for twig in range(5):
         angle = -math.pi / 2 + 0.36 * (twig - 2) + 0.1 * (rng.random() - 0.5)
@@ -302,7 +302,9 @@ def _branch(
         canvas.disc(*tip, 0.02, colour)
 
 
-def _fish(canvas: Canvas, x: float, y: float, size: float, colour: Colour, fin: Colour, heading: int) -> None:
+def _fish(
+    canvas: Canvas, x: Number, y: Number, size: Number, colour: Colour, fin: Colour, heading: int
+) -> None:
     canvas.shape(
         [
             (-0.8 * size * heading, 0),
@@ -322,7 +324,7 @@ def _fish(canvas: Canvas, x: float, y: float, size: float, colour: Colour, fin: 
     canvas.disc(x + 0.6 * size * heading, y - 0.12 * size * canvas.aspect, 0.09 * size, (25, 25, 35))
 
 
-def _turtle(canvas: Canvas, palette: Palette, x: float, y: float, size: float, heading: int) -> None:
+def _turtle(canvas: Canvas, palette: Palette, x: Number, y: Number, size: Number, heading: int) -> None:
     skin = mix(palette.second, palette.far, 0.35)
     for side, swing in ((0.75, -1.0), (0.75, 1.0), (-0.7, -0.7), (-0.7, 0.7)):
         canvas.shape(

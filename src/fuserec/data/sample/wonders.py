@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fuserec.data.sample.canvas import Canvas, Colour, blob, mix, ridge
+from fuserec.data.sample.canvas import Canvas, Colour, Number, blob, mix, ridge
 from fuserec.data.sample.heavens import light, sparkle
 from fuserec.data.sample.palettes import Palette
 from fuserec.data.sample.style import Style
@@ -58,12 +58,12 @@ def city(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Generato
 def _tower(
     canvas: Canvas,
     palette: Palette,
-    x: float,
-    top: float,
-    wide: float,
+    x: Number,
+    top: Number,
+    wide: Number,
     colour: Colour,
     *,
-    glowing: float,
+    glowing: Number,
     rng: np.random.Generator,
 ) -> None:
     canvas.polygon([(x, 1), (x, top), (x + wide, top), (x + wide, 1)], colour)
@@ -141,14 +141,14 @@ def garden(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Genera
 
 def _flower(
     canvas: Canvas,
-    x: float,
-    y: float,
-    radius: float,
+    x: Number,
+    y: Number,
+    radius: Number,
     petals: int,
     colour: Colour,
     heart: Colour,
     *,
-    turn: float,
+    turn: Number,
 ) -> None:
     for ring, size in ((1.0, 1.0), (0.66, 0.8)):
         shade = mix(colour, (255, 255, 255), 0.28 * (1 - ring) * 2)
@@ -235,13 +235,13 @@ def clockwork(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Gen
 
 def _gear(
     canvas: Canvas,
-    x: float,
-    y: float,
-    radius: float,
+    x: Number,
+    y: Number,
+    radius: Number,
     colour: Colour,
     *,
     teeth: int,
-    turn: float,
+    turn: Number,
     hole: Colour,
 ) -> None:
     corners = []
