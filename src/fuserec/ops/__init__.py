@@ -1,0 +1,1 @@
+"""Pure functions of tensors, each fast form beside its literal one."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from fuserec.batch import Corpus, Histories, KnnGraph, Modality, PairBatch, Pairs, Queries
-from fuserec.models.protocol import Scorer  # noqa: TC001 (the shape hook reads annotations when it runs)
+from fuserec.models.protocol import Scorer
 from fuserec.shapes import Float, Int
 from fuserec.testing.corpora import tiny_corpus
 

@@ -1,0 +1,1 @@
+"""Where data and models meet: recipes, the loop, evaluation, run folders, results."""
