@@ -169,6 +169,8 @@ def literally(data: Prepared, table: Tensor, part: Part, ties: Ties, cutoffs: tu
     users = sorted(set(truth.users.tolist()))
     for user in users:
         scores = table[user].double()
+        if user not in data.corpus.train.users.tolist():
+            scores = torch.zeros_like(scores)  # unseen, and known by no history
         for name in protocol.masked_parts:
             scores[known[name].items[known[name].users == user]] = -math.inf
         if ties == "order":
@@ -270,6 +272,15 @@ def test_histories_given_to_the_scorer_are_the_training_ones_also_at_test() -> N
 
     evaluate(Listening(SCORES), two_users(), part="test")
     assert told == [[0, 3]]
+
+
+def test_a_user_without_a_training_item_is_unseen_as_in_recommending() -> None:
+    # user 1 has no training item: folded in from nothing, all 4 items tie; the untrained row would have put item 3 first
+    data = prepared(pairs((0, 0)), pairs((0, 1)), pairs((0, 2), (1, 3)), num_users=2, num_items=4)
+    scorer = two_towers(torch.tensor([[1.0], [1.0]]), torch.tensor([[1.0], [2.0], [3.0], [4.0]]))
+    measured = evaluate(scorer, data, part="test", cutoffs=[1, 2])
+    assert measured.values["Recall@1"].tolist() == [0.0, 0.25]
+    assert measured.values["Recall@2"].tolist() == [1.0, 0.5]
 
 
 def test_poisoning_the_test_split_changes_nothing_at_validation() -> None:

@@ -163,9 +163,11 @@ def evaluate_pairs(
     progress.start(len(users), f"evaluating {protocol.part}")
     parts: dict[str, list[Tensor]] = {f"{name}@{k}": [] for name in metrics for k in cutoffs}
     for rows in users.split(users_per_chunk):
+        told = histories.select(rows)
         ranked = rank(
             scorer,
-            Queries(users=rows, histories=histories.select(rows)),
+            # who has no training item was not seen in training: a vector of theirs is as it was drawn
+            Queries(users=torch.where(told.lengths > 0, rows, -1), histories=told),
             truth=wanted.select(rows),
             masked=seen.select(rows),
             depth=max(*cutoffs, protocol.retrieved or 1),
@@ -275,8 +277,9 @@ def _refuse_nan(scorer: Scorer, queries: Queries, values: Float[Tensor, "B K"]) 
     bad = values[:, 0].isnan().nonzero()
     if len(bad) > 0:
         user = int(queries.users[int(bad[0])])
+        who = "a user unseen in training" if user < 0 else f"the user in row {user}"
         raise TrainingError(
-            f"expected numbers as scores from {scorer.kind}, got NaN for the user in row {user}; "
+            f"expected numbers as scores from {scorer.kind}, got NaN for {who}; "
             "look for a loss that grew without bound"
         )
 
