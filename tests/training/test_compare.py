@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from fuserec.errors import CheckpointError, ConfigError, ProtocolError
+from fuserec.files import write_json
 from fuserec.testing.corpora import tiny_prepared
 from fuserec.training.checkpoint import Run
 from fuserec.training.compare import compare_systems, group_runs, spread, stored_evaluation
@@ -43,6 +45,17 @@ def test_a_stored_evaluation_is_the_one_that_was_made(runs: dict[str, Run]) -> N
 def test_an_evaluation_that_was_not_made_is_an_error(runs: dict[str, Run]) -> None:
     with pytest.raises(CheckpointError, match="has no evaluation 'test'"):
         stored_evaluation(runs["e0"], "test")
+
+
+def test_numbers_whose_hash_is_not_their_protocols_are_refused(runs: dict[str, Run], tmp_path: Path) -> None:
+    shutil.copytree(runs["e0"].path, tmp_path / "older")
+    older = Run.open(tmp_path / "older")
+    # as an older fuserec leaves it that measured something else under the same words
+    write_json(older.path / "metrics.json", {"valid": {**older.metrics["valid"], "protocol_hash": "0" * 64}})
+    with pytest.raises(
+        ProtocolError, match=r"'valid' in .*older to carry the hash \w{12} .*, got 000000000000;"
+    ):
+        compare_systems([runs["p0"], older], "valid", ["Recall@5"])
 
 
 def test_seeds_of_a_recipe_are_one_group_in_the_order_given(runs: dict[str, Run]) -> None:

@@ -32,6 +32,7 @@ PROVENANCE: dict[str, Any] = {
     "split": "random",
     "split_hash": "s" * 64,
 }
+HASHES = {"dataset_hash": "d" * 64, "split_hash": "s" * 64}
 
 
 def recipe(seed: int = 1) -> Recipe:
@@ -86,11 +87,11 @@ def test_a_result_is_small_and_holds_no_path_and_no_value_of_a_user(tmp_path: Pa
 
 
 def test_a_finished_result_is_found_and_not_overwritten_by_accident(tmp_path: Path) -> None:
-    assert find_result(tmp_path, "baby", recipe(), split_hash="s" * 64) is None
+    assert find_result(tmp_path, "baby", recipe(), **HASHES) is None
     path = write(tmp_path)
-    found = find_result(tmp_path, "baby", recipe(), split_hash="s" * 64)
+    found = find_result(tmp_path, "baby", recipe(), **HASHES)
     assert found == read_result(path)
-    assert find_result(tmp_path, "baby", recipe(seed=2), split_hash="s" * 64) is None
+    assert find_result(tmp_path, "baby", recipe(seed=2), **HASHES) is None
     with pytest.raises(DataError, match=r"expected no result yet, but .*-1\.json exists"):
         write(tmp_path)
     assert write(tmp_path, overwrite=True, headline="NDCG@20") == path
@@ -100,7 +101,10 @@ def test_a_finished_result_is_found_and_not_overwritten_by_accident(tmp_path: Pa
 def test_a_result_on_other_data_is_not_taken_for_this_one(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(DataError, match="was measured on split ssssssssssss, not on tttttttttttt"):
-        find_result(tmp_path, "baby", recipe(), split_hash="t" * 64)
+        find_result(tmp_path, "baby", recipe(), **{**HASHES, "split_hash": "t" * 64})
+    with pytest.raises(DataError, match="was measured on dataset dddddddddddd, not on eeeeeeeeeeee"):
+        # the same pairs with other content, such as features that were shuffled
+        find_result(tmp_path, "baby", recipe(), **{**HASHES, "dataset_hash": "e" * 64})
 
 
 def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
@@ -111,7 +115,7 @@ def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
         read_result(path)
     path.write_text("not JSON")
     with pytest.raises(DataError, match="expected JSON in"):
-        find_result(tmp_path, "baby", recipe(), split_hash="s" * 64)
+        find_result(tmp_path, "baby", recipe(), **HASHES)
 
 
 def test_wrong_names_are_refused(tmp_path: Path) -> None:

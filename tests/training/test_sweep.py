@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fuserec.batch import Prepared
-from fuserec.errors import ConfigError, DataError
+from fuserec.errors import ConfigError, DataError, ProtocolError
+from fuserec.files import write_json
 from fuserec.testing.corpora import tiny_prepared
 from fuserec.training.config import Recipe, parse_recipe
-from fuserec.training.results import read_ledger
+from fuserec.training.results import read_ledger, read_result, result_path
 from fuserec.training.sweep import Job, missing, plan, run_job, summarise
 
 PREPARED = tiny_prepared()
@@ -86,10 +88,12 @@ def test_a_run_folder_that_stands_there_is_measured_and_not_trained_again(
     assert found.exists()
 
 
-def test_the_run_of_other_data_in_the_same_place_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("changed", ["split_hash", "dataset_hash"])
+def test_the_run_of_other_data_in_the_same_place_is_refused(tmp_path: Path, changed: str) -> None:
     (job,) = planned(tmp_path, EASE)
     run_job(job, results=tmp_path / "results" / "tiny", part="valid")
-    other = dataclasses.replace(job, prepared=dataclasses.replace(PREPARED, split_hash="0" * 64))
+    hashes: dict[str, Any] = {changed: "0" * 64}
+    other = dataclasses.replace(job, prepared=dataclasses.replace(PREPARED, **hashes))
     with pytest.raises(ConfigError, match="expected the run of 'ease' on this data in"):
         run_job(other, results=tmp_path / "results" / "other", part="valid")
     with pytest.raises(DataError, match="give the experiment on this data another name"):
@@ -113,3 +117,18 @@ def test_a_summary_needs_results_alone_and_comparisons_need_runs(tmp_path: Path)
         summarise(jobs, reference="popular", **options)
     with pytest.raises(ConfigError, match="expected a metric that was measured, got 'Recall@21'"):
         summarise(jobs, **(options | {"metrics": ["Recall@21"]}))
+
+
+@pytest.mark.parametrize("changed", ["protocol", "protocol_hash"])
+def test_results_of_two_protocols_are_not_set_side_by_side_to_compare(tmp_path: Path, changed: str) -> None:
+    jobs, results = planned(tmp_path, POPULARITY, EASE), tmp_path / "results" / "tiny"
+    for job in jobs:
+        run_job(job, results=results, part="valid")
+        shutil.rmtree(job.folder)  # no values of users are left: the results alone must tell
+    path = result_path(results.parent, results.name, jobs[1].recipe)
+    content = read_result(path)
+    valid = content["evaluations"]["valid"]
+    valid[changed] = {**valid["protocol"], "mask": "none"} if changed == "protocol" else "0" * 64
+    write_json(path, content)
+    with pytest.raises(ProtocolError, match="expected numbers of one protocol, got"):
+        summarise(jobs, results=results, part="valid", metrics=["Recall@20"], reference="popularity")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from fuserec.errors import CheckpointError, ConfigError
+from fuserec.errors import CheckpointError, ConfigError, ProtocolError
 from fuserec.training.checkpoint import Run
 from fuserec.training.evaluate import Evaluation, EvaluationProtocol
 from fuserec.training.statistics import Comparison, average_runs, compare
@@ -56,6 +56,7 @@ def stored_evaluation(run: Run, name: str) -> Evaluation:
 
     Raises:
         CheckpointError: that evaluation has not been made, or cannot be read.
+        ProtocolError: its protocol does not have the hash that was stored with the numbers.
     """
     values = {key: torch.from_numpy(array) for key, array in run.values(name).items()}
     report = run.metrics.get(name)
@@ -64,7 +65,13 @@ def stored_evaluation(run: Run, name: str) -> Evaluation:
             f"expected the evaluation {name!r} in {run.path}, but it is not whole; make it again"
         )
     users = values.pop("users")
-    return Evaluation(protocol=EvaluationProtocol.from_dict(report["protocol"]), users=users, values=values)
+    protocol = EvaluationProtocol.from_dict(report["protocol"])
+    if report["protocol_hash"] != protocol.hash:
+        raise ProtocolError(
+            f"expected the evaluation {name!r} in {run.path} to carry the hash {protocol.hash[:12]} of its protocol, "
+            f"got {report['protocol_hash'][:12]}; this fuserec measures otherwise, so evaluate again"
+        )
+    return Evaluation(protocol=protocol, users=users, values=values)
 
 
 def group_runs(runs: Iterable[Run]) -> dict[str, list[Run]]:

@@ -134,8 +134,17 @@ def read_result(path: Path) -> dict[str, Any]:
     return content
 
 
-def find_result(results: Path, experiment: str, recipe: Recipe, *, split_hash: str) -> dict[str, Any] | None:
+def find_result(
+    results: Path, experiment: str, recipe: Recipe, *, dataset_hash: str, split_hash: str
+) -> dict[str, Any] | None:
     """The result of a recipe with its seed, or None if it is still to be made.
+
+    Args:
+        results: the folder of all results.
+        experiment: name of a folder in it.
+        recipe: as resolved.
+        dataset_hash: of the dataset; two that hold the same pairs may differ in content.
+        split_hash: of the training, validation and test pairs.
 
     Raises:
         DataError: there is one that was measured on other data, or it cannot be read.
@@ -144,11 +153,13 @@ def find_result(results: Path, experiment: str, recipe: Recipe, *, split_hash: s
     if not path.exists():
         return None
     content = read_result(path)
-    if content["split_hash"] != split_hash:
-        raise DataError(
-            f"{path} was measured on split {content['split_hash'][:12]}, not on {split_hash[:12]}; "
-            "give the experiment on this data another name"
-        )
+    for what, asked in (("split", split_hash), ("dataset", dataset_hash)):
+        found = content[f"{what}_hash"]
+        if found != asked:
+            raise DataError(
+                f"{path} was measured on {what} {found[:12]}, not on {asked[:12]}; "
+                "give the experiment on this data another name"
+            )
     return content
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fuserec.batch import Prepared
-from fuserec.errors import ConfigError, nearest
+from fuserec.errors import ConfigError, ProtocolError, nearest
 from fuserec.training.checkpoint import Run
 from fuserec.training.compare import System, compare_systems, spread, stored_evaluation
 from fuserec.training.config import Recipe
-from fuserec.training.evaluate import Evaluation
+from fuserec.training.evaluate import Evaluation, EvaluationProtocol
 from fuserec.training.progress import Progress, Silent
 from fuserec.training.results import append_to_ledger, find_result, write_result
 from fuserec.training.run import evaluate_run, train
@@ -162,6 +162,8 @@ def summarise(
         found = _found(job, results)
         if found is not None and part in found["evaluations"]:
             groups.setdefault(job.recipe.hash, []).append((job, found))
+    for group in groups.values():
+        _require_one_protocol(group, part)
     systems = [_system(group, part, metrics) for group in groups.values()]
     if reference is None:
         return systems
@@ -171,6 +173,8 @@ def summarise(
             f"expected the label of a recipe with results, got {reference!r}; {nearest(reference, names)}"
         )
     base = groups[systems[names.index(reference)].recipe_hash]
+    for group in groups.values():
+        _require_one_protocol([*base, *group], part)
     return [
         system
         if system.name == reference
@@ -180,13 +184,33 @@ def summarise(
 
 
 def _found(job: Job, results: Path) -> dict[str, Any] | None:
-    return find_result(results.parent, results.name, job.recipe, split_hash=job.prepared.split_hash)
+    return find_result(
+        results.parent,
+        results.name,
+        job.recipe,
+        dataset_hash=job.prepared.dataset_hash,
+        split_hash=job.prepared.split_hash,
+    )
+
+
+def _require_one_protocol(group: list[tuple[Job, dict[str, Any]]], part: Part) -> None:
+    """Refuse numbers that were measured in different ways, also where no values of users are at hand."""
+    first, *others = (found["evaluations"][part] for _, found in group)
+    for other in others:
+        EvaluationProtocol.from_dict(first["protocol"]).require(
+            EvaluationProtocol.from_dict(other["protocol"])
+        )
+        if first["protocol_hash"] != other["protocol_hash"]:
+            raise ProtocolError(
+                f"expected numbers of one protocol, got {first['protocol_hash'][:12]} and "
+                f"{other['protocol_hash'][:12]}, of the same words in two versions of fuserec; evaluate both again"
+            )
 
 
 def _same(run: Run, job: Job) -> Run:
     """The run, if it is the job's and not that of another dataset in the same place."""
-    theirs, ours = run.provenance["split_hash"], job.prepared.split_hash
-    if run.recipe.hash != job.recipe.hash or theirs != ours:
+    theirs = run.recipe.hash, run.provenance["split_hash"], run.provenance["dataset_hash"]
+    if theirs != (job.recipe.hash, job.prepared.split_hash, job.prepared.dataset_hash):
         raise ConfigError(
             f"expected the run of {job.recipe.name!r} on this data in {run.path}, got another; move it"
         )
