@@ -170,6 +170,7 @@ def test_all_users_go_into_a_file_as_from_python(fuserec: RunCommand, made: Path
 def test_python_fits_loads_and_recommends(made: Path, tmp_path: Path) -> None:
     dataset = package.Dataset.open(made / "data")
     kept = package.fit(made / "lightgcn.toml", dataset, out=tmp_path / "run")
+    assert (tmp_path / "run" / "recipe.toml").read_text() == (made / "lightgcn.toml").read_text()
     thrown_away = package.fit(made / "lightgcn.toml", dataset)
     loaded = package.load(tmp_path / "run", dataset)
     expected = loaded.recommend(["u2"], k=3)

@@ -103,9 +103,9 @@ class _Lines:
         if now - self._told >= self.every:
             self._told = now
             speed = self._count / (now - self._begun)
-            note(
-                f"{self._description} {self._count}/{self._total} {speed:.3g}/s {_figures(figures)}".rstrip()
-            )
+            left = (self._total - self._count) / speed
+            done = f"{self._description} {self._count}/{self._total} {speed:.3g}/s"
+            note(f"{done} {_figures(figures)}".rstrip() + f"  {left:.0f} s left")
 
     def note(self, text: str) -> None:
         note(text)

@@ -45,14 +45,23 @@ def fit(
         DataError: ``out`` exists.
         TrainingError: training cannot go on.
     """
+    source = None
     if not isinstance(recipe, Recipe):
-        recipe = load_recipe(find_recipe(recipe))
+        path = find_recipe(recipe)
+        recipe, source = load_recipe(path), path.read_text(encoding="utf-8")
     if seed is not None:
         recipe = dataclasses.replace(recipe, seed=seed)
     prepared = dataset.prepare(recipe.split)
     with tempfile.TemporaryDirectory(prefix="fuserec-") as folder:
         place = Path(folder) / "run" if out is None else Path(out)
-        run = train(recipe, prepared, place, progress=progress, dataset=str(dataset.path.resolve()))
+        run = train(
+            recipe,
+            prepared,
+            place,
+            progress=progress,
+            dataset=str(dataset.path.resolve()),
+            source=source,
+        )
         return assemble(run.scorer(), dataset, prepared)
 
 

@@ -1,6 +1,6 @@
 """A run folder: what training leaves on disk, in JSON, TOML and safetensors only.
 
-recipe.toml or recipe.json   as it was given
+recipe.toml                  as it was given, where it came from a file
 config.json                  as it was resolved: every default, the seed
 provenance.json              commit, versions, threads, seed, hashes of the dataset and its split
 scorer.safetensors           all that recommending needs; its kind is in the file's metadata
