@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import pkgutil
+import re
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
@@ -59,6 +61,20 @@ def test_every_model_ends_as_a_registered_scorer_that_survives_its_tensors(name:
     again = SCORERS[scorer.kind].from_tensors(scorer.tensors())
     queries = some_queries(corpus)
     assert torch.equal(all_scores(again, queries), all_scores(scorer, queries))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_model_keeps_its_contract(name: str) -> None:
+    config = config_class(name)()
+    if name in CLOSED_FORMS:
+        model: object = CLOSED_FORMS[name].build(config)
+    else:
+        rng = torch.Generator().manual_seed(0)
+        model = GRADIENT_MODELS[name].build(config, tiny_corpus(), rng)
+    contract = "ModelContract" if name in CLOSED_FORMS else "GradientContract"
+    asked = rf"^class Test\w*\({contract}\):\n    model: ClassVar\S* = {type(model).__name__}$"
+    files = Path(__file__).parent.glob("test_*.py")
+    assert any(re.search(asked, file.read_text(encoding="utf-8"), re.MULTILINE) for file in files)
 
 
 def test_every_scorer_is_found_by_its_own_kind() -> None:
