@@ -106,7 +106,7 @@ def fit_by_gradient(
         losses = train_epoch(model, sampler, optimiser, loss_weights, device=device, progress=progress)
         trained = time.perf_counter()
         evaluated = epoch % config.evaluate_every == 0 or epoch == config.epochs
-        scorer = on_cpu(model.scorer()) if evaluated else None
+        scorer = _on_cpu(model.scorer()) if evaluated else None
         validation = dict(validate(scorer)) if scorer is not None else {}
         log.append(
             EpochRecord(
@@ -185,7 +185,7 @@ def total_loss(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Ten
     return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
 
-def on_cpu(scorer: Scorer) -> Scorer:
+def _on_cpu(scorer: Scorer) -> Scorer:
     """The same scorer with its tensors on the CPU, where evaluation and serving run."""
     return type(scorer).from_tensors({name: tensor.cpu() for name, tensor in scorer.tensors().items()})
 
