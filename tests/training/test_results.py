@@ -27,7 +27,7 @@ PROVENANCE: dict[str, Any] = {
     "commit": "abc+changes",
     "machine": {"torch": "2.13.0", "threads": 2},
     "seed": 1,
-    "dataset": "/home/someone/data",
+    "dataset": "/elsewhere/data",
     "dataset_hash": "d" * 64,
     "split": "random",
     "split_hash": "s" * 64,

@@ -356,7 +356,7 @@ class ModalityGraph(nn.Module):
                 self.present,
                 directed=self.config.directed,
             )
-            self.adjacency.replace(mix(self.frozen.matrix, learnt, share=share))
+            self.adjacency.replace(_mix(self.frozen.matrix, learnt, share=share))
         if self.features is not None and (self.learns_graph or self.travelled is None):
             self.travelled = self.travel(self.features)
             self.row_sums = self.travel(self.features.new_ones(len(self.present), 1))[:, 0]
@@ -377,7 +377,7 @@ class ModalityGraph(nn.Module):
         return torch.addmm(self.row_sums[rows, None] * bias, F.embedding(rows, self.travelled), weight.T)
 
 
-def mix(one: SparseMatrix, other: SparseMatrix, *, share: float) -> SparseMatrix:
+def _mix(one: SparseMatrix, other: SparseMatrix, *, share: float) -> SparseMatrix:
     """Share * one + (1 - share) * other."""
     rows, columns, values = zip(one.entries(), other.entries(), strict=True)
     return SparseMatrix.from_entries(
