@@ -1,4 +1,4 @@
-"""The pages run: every command of the tutorial, then every block of the Python page, in one place."""
+"""The pages run: every command and every block of Python, as they stand."""
 
 from __future__ import annotations
 
@@ -6,30 +6,120 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fuserec.testing.commands import RunCommand
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+ROOT = Path(__file__).resolve().parents[2]
+RUN_ELSEWHERE = {
+    "docs/how-to/your-own-data.md": "tests/data/test_your_own_data_page.py",
+    "docs/how-to/bare-machine.md": "tests/training/test_bare.py",
+    "docs/reference/recipe.md": "tests/training/test_config.py",
+    "docs/reference/cli.md": "tests/cli/test_reference.py",
+}
+RUN_HERE = {
+    "README.md",
+    "docs/tutorial/first-steps.md",
+    "docs/reference/python.md",
+    "docs/reference/sample-corpus.md",
+    "docs/explanation/evaluation.md",
+}
+NOT_RUN = {
+    "docs/how-to/install.md": "installs packages; tests/house/test_setup.py makes an environment",
+    "docs/decisions/0001-one-way-through.md": "holds a drawing",
+    "CONTRIBUTING.md": "holds a drawing",
+}
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
 
 
 def blocks(page: str, language: str) -> list[str]:
     """The fenced blocks of a page in one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.M | re.S)
+    return re.findall(rf"^```{language}\n(.*?)^```$", text_of(page), re.M | re.S)
+
+
+def commands(block: str) -> list[list[str]]:
+    """Programs with their arguments; a line that ends in a backslash goes on, and # begins a comment."""
+    lines = block.replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def run_all(fuserec: RunCommand, page: str, language: str, **added: list[str]) -> int:
+    """Run every ``fuserec`` command of a page; ``added`` arguments keep a command small."""
+    found = [words for block in blocks(page, language) for words in commands(block) if words[0] != "make"]
+    for program, *arguments in found:
+        assert program == "fuserec"
+        smaller = [word for name, words in added.items() if name in arguments for word in words]
+        outcome = fuserec(*arguments, *smaller)
+        assert outcome.code == 0, f"{arguments}: {outcome.err}"
+    return len(found)
+
+
+def run_python(page: str) -> int:
+    """Run every block of Python of a page, one after the other in one place."""
+    namespace: dict[str, object] = {}
+    found = blocks(page, "python")
+    for block in found:
+        exec(compile(block, page, "exec"), namespace)
+    return len(found)
 
 
 def test_the_tutorial_and_the_python_page_run_as_they_stand(
     fuserec: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    commands = "".join(blocks("tutorial/first-steps.md", "sh")).splitlines()
-    assert len(commands) >= 10
-    for command in commands:
-        name, *arguments = shlex.split(command)
-        assert name == "fuserec"
-        outcome = fuserec(*arguments)
-        assert outcome.code == 0, f"{command}: {outcome.err}"
-    namespace: dict[str, object] = {}
-    for block in blocks("reference/python.md", "python"):
-        exec(compile(block, "python.md", "exec"), namespace)
+    assert run_all(fuserec, "docs/tutorial/first-steps.md", "sh") >= 10
+    assert run_python("docs/reference/python.md") >= 1
     assert "got 1 unknown: 'nobody'" in capsys.readouterr().out
+
+
+def test_the_readme_runs_on_files_such_as_it_speaks_of(
+    fuserec: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    items = [f"b-{item}" for item in range(80)]
+    Path("items.csv").write_text("item_id,title\n" + "".join(f"{item},Thing\n" for item in items))
+    rows = [f"{user},{items[item]}" for user in range(4700, 4730) for item in rng.permutation(80)[:6]]
+    Path("events.csv").write_text("user_id,item_id\n" + "\n".join(rows) + "\n")
+    np.save("pictures.npy", rng.normal(size=(80, 8)).astype(np.float32))
+    assert run_all(fuserec, "README.md", "") >= 5
+    assert run_python("README.md") == 1
+
+
+def test_the_page_of_the_sample_corpus_runs_on_a_smaller_one(
+    fuserec: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = ["--users", "40", "--items", "60"]
+    assert run_all(fuserec, "docs/reference/sample-corpus.md", "", sample=small) == 2
+
+
+def test_the_page_on_measuring_runs_and_shows_a_refusal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_python("docs/explanation/evaluation.md") == 2
+    told = capsys.readouterr().out
+    assert told.startswith("expected numbers of one protocol, got ")
+    assert "mask 'train+valid' and 'train'; ties 'expectation' and 'order'" in told
+
+
+def test_every_page_with_a_block_is_run_somewhere() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    with_blocks = {page.relative_to(ROOT).as_posix() for page in pages if "\n```" in page.read_text("utf-8")}
+    assert with_blocks == {*RUN_ELSEWHERE, *RUN_HERE, *NOT_RUN}
+    for page, test in RUN_ELSEWHERE.items():
+        assert Path(page).name in text_of(test)
+
+
+def test_every_make_target_that_a_page_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", text_of("Makefile"), re.M))
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    told = {
+        (page.name, target)
+        for page in pages
+        for target in re.findall(r"(?:^|`)make ([a-z]+)", page.read_text("utf-8"), re.M)
+    }
+    assert {"setup", "demo", "test", "lock"} <= {target for _, target in told}
+    assert [named for named in sorted(told) if named[1] not in targets] == []
