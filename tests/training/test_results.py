@@ -82,7 +82,7 @@ def test_a_result_says_how_it_was_measured(tmp_path: Path) -> None:
 def test_a_result_is_small_and_holds_no_path_and_no_value_of_a_user(tmp_path: Path) -> None:
     text = write(tmp_path).read_text()
     assert len(text) < 5000
-    assert "someone" not in text
+    assert "elsewhere" not in text
     assert repr(evaluation().values["Recall@20"][-1].item()) not in text
 
 
