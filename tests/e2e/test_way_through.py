@@ -148,7 +148,7 @@ def test_a_new_user_is_served_from_a_history_and_told_what_is_unknown(
 
 def test_an_empty_history_gets_popularity(fuserec: RunCommand, made: Path) -> None:
     outcome = fuserec("recommend", made / "runs/lightgcn", "--history", "")
-    assert "no history: the most popular items" in outcome.out.splitlines()[0]
+    assert "no history that says anything: the most popular items" in outcome.out.splitlines()[0]
 
 
 def test_users_and_items_may_come_from_files(fuserec: RunCommand, made: Path, tmp_path: Path) -> None:

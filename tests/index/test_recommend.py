@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 import torch
@@ -48,6 +50,23 @@ def test_an_empty_history_gets_popularity_and_is_labelled_so(recommender: Recomm
     expected = [(20, 5.0, 1, "popularity"), (40, 5.0, 2, "popularity"), (10, 1.0, 3, "popularity")]
     assert rows(recommender.recommend(["cy"], k=3), "item_id", "score", "rank", "source") == expected
     assert rows(recommender.recommend(histories=[[]], k=3), "item_id", "score", "rank", "source") == expected
+
+
+def test_a_history_that_the_model_knows_nothing_of_gets_popularity_without_what_was_had(
+    recommender: Recommender,
+) -> None:
+    nothing = NEIGHBOURS.clone()
+    nothing[3] = 0.0  # item 40, as one that was never trained
+    mute = replace(recommender, scorer=TableScorer(torch.zeros(3, 4), nothing))
+    frame = mute.recommend(["a", "b"], histories=[[40], [10]], k=2)
+    assert rows(frame, "user_id", "item_id", "score", "source") == [
+        ("a", 20, 5.0, "popularity"),
+        ("a", 10, 1.0, "popularity"),
+        ("b", 20, 3.0, "history"),
+        ("b", 30, 0.0, "history"),
+    ]
+    # a trained user stays the model's, whatever it says
+    assert set(mute.recommend(["ann"])["source"]) == {"model"}
 
 
 def test_a_given_history_is_like_that_of_a_user_who_was_not_trained(recommender: Recommender) -> None:

@@ -18,7 +18,7 @@ __all__ = ["command"]
 SOURCES = {
     "model": "from the trained model",
     "history": "from the history alone",
-    "popularity": "no history: the most popular items",
+    "popularity": "no history that says anything: the most popular items",
 }
 
 
@@ -43,8 +43,8 @@ def command(
     """Recommend items to users, known or new.
 
     Items that a user has had are left out, unless the dataset was built to keep repeats. A user who was not
-    seen in training is served from their history, an empty history gets the most popular items; both are
-    labelled.
+    seen in training is served from their history, an empty history, or one of items that the model knows
+    nothing of, gets the most popular items; both are labelled.
 
     Example:
       fuserec recommend runs/tmfun --user A1 --user A2 -k 5

@@ -33,12 +33,25 @@ class Ranking:
         items: (R,) item rows.
         scores: (R,) float32.
         ranks: (R,) 1 for the best item of a query.
+        silent: (Q,) True where the scorer gave all items the same score, so that their order says nothing.
     """
 
     queries: Int[Tensor, " R"]
     items: Int[Tensor, " R"]
     scores: Float[Tensor, " R"]
     ranks: Int[Tensor, " R"]
+    silent: Bool[Tensor, " Q"]
+
+    def of(self, wanted: Bool[Tensor, " Q"]) -> Ranking:
+        """The rankings of the wanted queries alone; their positions stay."""
+        kept = wanted[self.queries]
+        return Ranking(
+            queries=self.queries[kept],
+            items=self.items[kept],
+            scores=self.scores[kept],
+            ranks=self.ranks[kept],
+            silent=self.silent & wanted,
+        )
 
 
 def rank_items(
@@ -75,6 +88,7 @@ def rank_items(
         scores = scorer.scores(part, slice(0, scorer.num_items)).float()
         if not scores.isfinite().all():
             raise CheckpointError("expected finite scores from the run, got NaN or infinity; train it again")
+        silent = (scores == scores[:, :1]).all(1)
         if candidates is not None:
             scores = scores.masked_fill(~candidates, -math.inf)
         if exclude is not None:
@@ -84,7 +98,13 @@ def rank_items(
         kept = values > -math.inf
         where = kept.nonzero()
         parts.append(
-            Ranking(queries=rows[where[:, 0]], items=items[kept], scores=values[kept], ranks=where[:, 1] + 1)
+            Ranking(
+                queries=rows[where[:, 0]],
+                items=items[kept],
+                scores=values[kept],
+                ranks=where[:, 1] + 1,
+                silent=silent,
+            )
         )
     return _joined(parts)
 
@@ -96,4 +116,5 @@ def _joined(parts: list[Ranking]) -> Ranking:
         items=torch.cat([empty, *(part.items for part in parts)]),
         scores=torch.cat([torch.zeros(0), *(part.scores for part in parts)]),
         ranks=torch.cat([empty, *(part.ranks for part in parts)]),
+        silent=torch.cat([torch.zeros(0, dtype=torch.bool), *(part.silent for part in parts)]),
     )

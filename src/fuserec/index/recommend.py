@@ -18,8 +18,8 @@ from fuserec.batch import Histories, Queries
 from fuserec.data.ids import rows_of, series_of
 from fuserec.errors import ConfigError, DataError
 from fuserec.index.exact import Ranking, rank_items
+from fuserec.models.popularity import PopularityScorer
 from fuserec.models.protocol import Scorer
-from fuserec.ops.topk import topk
 from fuserec.shapes import Bool, Int
 
 __all__ = ["Ranked", "Recommender"]
@@ -93,8 +93,8 @@ class Recommender:
         Returns:
             One row a recommendation: ``user_id``, ``item_id``, ``score``, ``rank`` (from 1), ``source``
             and, where the items have one, ``title``. The source is ``"model"`` for a user seen in training,
-            ``"history"`` for one served from a history alone, ``"popularity"`` for an empty history; scores
-            of different sources do not compare.
+            ``"history"`` for one served from a history alone, ``"popularity"`` for an empty history or one
+            that the scorer knows nothing of; scores of different sources do not compare.
 
         Raises:
             DataError: an id is unknown; use `known_items` to sort out a history first.
@@ -122,14 +122,24 @@ class Recommender:
         labels, queries = self._queries(users, histories)
         hide = not self.repeats if filter_viewed is None else filter_viewed
         candidates = None if items_to_recommend is None else self._candidates(items_to_recommend)
-        served = (queries.users >= 0) | (queries.histories.lengths > 0)
-        rows = served.nonzero()[:, 0]
-        asked = Queries(users=queries.users[rows], histories=queries.histories.select(rows))
-        seen = asked.histories if hide else None
-        ranking = rank_items(self.scorer, asked, k=k, exclude=seen, candidates=candidates)
-        source = torch.where(queries.users >= 0, 0, torch.where(served, 1, 2))
-        popular = self._popular((~served).nonzero()[:, 0], k=k, candidates=candidates)
-        frame = self._frame(labels, source, [(rows[ranking.queries], ranking), (popular.queries, popular)])
+        source = torch.where(queries.users >= 0, 0, torch.where(queries.histories.lengths > 0, 1, 2))
+
+        def ranking_of(scorer: Scorer, rows: Int[Tensor, " R"]) -> Ranking:
+            asked = Queries(users=queries.users[rows], histories=queries.histories.select(rows))
+            seen = asked.histories if hide else None
+            return rank_items(scorer, asked, k=k, exclude=seen, candidates=candidates)
+
+        rows = (source < 2).nonzero()[:, 0]
+        ranking = ranking_of(self.scorer, rows)
+        # a history that the scorer knows nothing of, such as one of cold items alone, is as good as none
+        mute = ranking.silent & (queries.users[rows] < 0)
+        source[rows[mute]] = 2
+        spoken = ranking.of(~mute)
+        without = (source == 2).nonzero()[:, 0]
+        popular = ranking_of(PopularityScorer(self.popularity.float()), without)
+        frame = self._frame(
+            labels, source, [(rows[spoken.queries], spoken), (without[popular.queries], popular)]
+        )
         return Ranked(labels=labels, queries=queries, sources=_SOURCES.gather(source.numpy()), frame=frame)
 
     def known_items(self, ids: Sequence[Any]) -> tuple[list[Any], list[Any]]:
@@ -164,23 +174,6 @@ class Recommender:
         candidates = torch.zeros(len(self.items["item_id"]), dtype=torch.bool)
         candidates[self._rows(ids, self.items["item_id"], what="item")] = True
         return candidates
-
-    def _popular(
-        self, queries: Int[Tensor, " B"], *, k: int, candidates: Bool[Tensor, " I"] | None
-    ) -> Ranking:
-        """The most popular items, the same for everyone: there is no history to differ by."""
-        scores = self.popularity.float()[None]
-        if candidates is not None:
-            scores = scores.masked_fill(~candidates, -torch.inf)
-        values, items = topk([scores], k)
-        kept = values > -torch.inf
-        count = int(kept.sum())
-        return Ranking(
-            queries=queries.repeat_interleave(count),
-            items=items[kept].repeat(len(queries)),
-            scores=values[kept].repeat(len(queries)),
-            ranks=torch.arange(1, count + 1).repeat(len(queries)),
-        )
 
     def _frame(
         self, labels: pl.Series, source: Int[Tensor, " B"], parts: list[tuple[Tensor, Ranking]]
