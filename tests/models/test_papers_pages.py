@@ -1,0 +1,80 @@
+"""The tables of docs/papers tell the truth: every function and every test that they name exists."""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import fuserec
+import fuserec.models
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "docs" / "papers").glob("*.md"))
+MODELS = [
+    import_module(f"fuserec.models.{found.name}") for found in pkgutil.iter_modules(fuserec.models.__path__)
+]
+TESTS = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+
+
+def rows(page: Path) -> list[list[str]]:
+    """Cells of all rows of the tables that have a column of functions."""
+    lines = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    assert "function" in lines[0]
+    return [line.strip("|").split(" | ") for line in lines[2:]]
+
+
+def exists(name: str) -> bool:
+    """A dotted name below fuserec, or one that begins with a class or function of a model file."""
+    first, *rest = name.split(".")
+    starts: list[object] = [module for module in MODELS if hasattr(module, first)]
+    if starts:
+        return any(_reaches(start, [first, *rest]) for start in starts)
+    module: object = fuserec
+    parts = [first, *rest]
+    while parts and isinstance(module, ModuleType):
+        try:
+            module = import_module(f"{module.__name__}.{parts[0]}")
+        except ModuleNotFoundError:
+            break
+        parts = parts[1:]
+    return module is not fuserec and _reaches(module, parts)
+
+
+def _reaches(start: object, parts: list[str]) -> bool:
+    for part in parts:
+        if not hasattr(start, part):
+            return False
+        start = getattr(start, part)
+    return True
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_function_and_test_of_the_table_exists(page: Path) -> None:
+    table = rows(page)
+    assert len(table) >= 4
+    functions = [name for row in table for name in re.findall(r"`([\w.]+)`", row[-2])]
+    tests = [name for row in table for name in re.findall(r"`(test_[\w.]+|tests/[\w/.]+)`", row[-1])]
+    assert len(functions) >= 4
+    assert tests
+    assert [name for name in functions if not exists(name)] == []
+    for name in tests:
+        if "/" in name:
+            assert (ROOT / name).exists(), name
+        elif name.endswith(".py"):
+            assert list((ROOT / "tests").rglob(name)), name
+        else:
+            assert f"def {name}(" in TESTS, name
+
+
+def test_a_name_that_is_not_there_is_noticed() -> None:
+    assert exists("models.tmfun.Tmfun.fuse")
+    assert exists("Tmfun.fuse")
+    assert exists("losses.bpr")
+    assert not exists("Tmfun.fusion")
+    assert not exists("losses.bpr.other")
+    assert not exists("nothing.at_all")
