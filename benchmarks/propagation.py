@@ -46,21 +46,20 @@ def measure(rounds: int) -> dict[str, Any]:
     gradient = torch.randn(USERS + ITEMS, DIM, generator=generator)
 
     def coo_step() -> None:
-        torch.sparse.mm(coo, x).backward(gradient)
+        torch.autograd.grad(torch.sparse.mm(coo, x), x, gradient)
 
     def our_step() -> None:
-        propagate(square, x).backward(gradient)
+        torch.autograd.grad(propagate(square, x), x, gradient)
 
     def coo_layers() -> None:
         layers = [x]
         for _ in range(LAYERS):
             layers.append(torch.sparse.mm(coo, layers[-1]))
-        torch.stack(layers).mean(0).backward(gradient)
+        torch.autograd.grad(torch.stack(layers).mean(0), x, gradient)
 
     def our_layers() -> None:
-        torch.autograd.backward(
-            layer_mean(half, user, item, num_layers=LAYERS), list(gradient.split([USERS, ITEMS]))
-        )
+        outputs = layer_mean(half, user, item, num_layers=LAYERS)
+        torch.autograd.grad(outputs, (user, item), gradient.split([USERS, ITEMS]))
 
     times = interleaved(
         {"coo_step": coo_step, "our_step": our_step, "coo_layers": coo_layers, "our_layers": our_layers},

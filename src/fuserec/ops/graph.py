@@ -123,12 +123,17 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, matrix: SparseMatrix) -> Tensor:
         ctx.matrix = matrix  # type: ignore[attr-defined]
-        return matrix.forward @ x
+        return _multiply(matrix.forward, x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.matrix.backward @ gradient.contiguous(), None  # type: ignore[attr-defined]
+        return _multiply(ctx.matrix.backward, gradient.contiguous()), None  # type: ignore[attr-defined]
+
+
+def _multiply(csr: Tensor, x: Tensor) -> Tensor:
+    """``csr @ x``; asked for as a sum with nothing, torch neither clears nor copies the result first."""
+    return torch.addmm(x.new_zeros(()), csr, x, beta=0.0)
 
 
 def propagate(matrix: SparseMatrix, x: Float[Tensor, "M D"]) -> Float[Tensor, "N D"]:
