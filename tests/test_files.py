@@ -274,7 +274,9 @@ def test_json_comes_back_with_letters_of_all_kinds(tmp_path: Path) -> None:
     assert "Bébé" in (tmp_path / "f.json").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"{'a': 1}"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe\x00", b"{'a': 1}", b"[NaN]", b"-Infinity", b"[" * 100_000]
+)
 def test_what_is_no_json_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "f.json").write_bytes(content)
     with pytest.raises(DataError, match=r"^expected JSON in .*f\.json, got: [^\n]+$"):

@@ -133,11 +133,15 @@ def read_json(path: Path) -> Any:
         DataError: the file is missing or is not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
         raise DataError(f"expected the file {path}, but it does not exist") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"expected JSON in {path}, got: {error}") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name}, which is no number in JSON")
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -44,6 +44,31 @@ def test_a_full_disk_is_one_line(fuserec: RunCommand, monkeypatch: pytest.Monkey
     assert (outcome.code, outcome.err) == (1, "error: No space left on device: runs/a\n")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("unable to allocate 3 TiB"),
+        RuntimeError(
+            "[enforce fail at a.cpp] DefaultCPUAllocator: can't allocate memory: you tried\nframe 1"
+        ),
+        RuntimeError("CUDA out of memory. Tried to allocate 3 TiB\nframe 1"),
+    ],
+)
+def test_memory_that_is_not_there_is_one_line(
+    fuserec: RunCommand, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    break_recipes(monkeypatch, error)
+    outcome = fuserec("recipes")
+    assert (outcome.code, outcome.err.count("\n")) == (1, 1)
+    assert outcome.err.startswith("error: out of memory; choose smaller sizes or a larger machine (")
+
+
+def test_an_argument_that_is_not_utf_8_is_one_line(fuserec: RunCommand) -> None:
+    outcome = fuserec("recommend", "run", "--user", "\udcff")
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+    assert outcome.err.startswith(r"error: expected arguments in UTF-8, got '\udcff'; ")
+
+
 def test_a_bug_is_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     break_recipes(monkeypatch, ZeroDivisionError("a bug"))
     with pytest.raises(ZeroDivisionError, match="a bug"):

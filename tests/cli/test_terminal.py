@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -72,3 +74,10 @@ def test_a_markdown_table_escapes_bars(capsys: pytest.CaptureFixture[str]) -> No
 def test_json_refuses_nan() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         terminal.print_json({"value": float("nan")})
+
+
+def test_json_keeps_letters_that_the_output_cannot_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="latin-1", errors="replace"))
+    terminal.print_json({"id": "ü€😀"})
+    assert json.loads(raw.getvalue()) == {"id": "ü€😀"}

@@ -61,6 +61,12 @@ def spoilt_parquet(folder: Path) -> dict[str, Path]:
     return {"events": path}
 
 
+def parquet_with_our_column(folder: Path) -> dict[str, Path]:
+    path = folder / "bad.parquet"
+    pl.DataFrame({"user": [1], "item": [1], "\0row": [1]}).write_parquet(path)
+    return {"events": path}
+
+
 def folder_in_place(folder: Path) -> dict[str, Path]:
     (folder / "bad.csv").mkdir()
     return {"events": folder / "bad.csv"}
@@ -89,6 +95,10 @@ BAD: dict[str, tuple[Spoil, str]] = {
         "expected 3 fields on every line, but .*bad.csv:5 has 1",
     ),
     "broken Parquet": (broken_parquet, "expected a Parquet file, but .*bad.parquet cannot be read"),
+    "Parquet with a NUL in a name": (
+        parquet_with_our_column,
+        r"expected names of columns without a NUL in .*bad.parquet, got '\\x00row'; rename it",
+    ),
     "spoilt Parquet": (spoilt_parquet, "expected a Parquet file, but .*bad.parquet"),
     "CSV named Parquet": (
         text("events", "bad.parquet", EVENTS),

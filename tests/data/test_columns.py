@@ -83,6 +83,28 @@ def test_one_column_without_a_separator_is_named() -> None:
         event_columns(EVENTS, ["x"], BuildOptions())
 
 
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"user": "item"}, "'item' is user and item; say which with --columns item="),
+        ({"time": "user"}, "'user' is user and time; say which with --columns time="),
+    ],
+)
+def test_a_column_in_two_roles_is_refused(columns: dict[str, str], told: str) -> None:
+    with pytest.raises(DataError, match=f"expected a column for each role in events.csv, but {told}"):
+        event_columns(EVENTS, ["user", "item"], BuildOptions(columns=columns))
+
+
+def test_a_split_column_in_another_role_is_refused() -> None:
+    with pytest.raises(DataError, match="'item' is item and split"):
+        event_columns(EVENTS, ["user", "item"], BuildOptions(split_columns=("item",)))
+
+
+def test_a_table_without_columns_is_told() -> None:
+    with pytest.raises(DataError, match=r"^expected the user column in events\.csv, found no columns$"):
+        event_columns(EVENTS, [], BuildOptions())
+
+
 def test_split_columns_are_those_told_or_the_one_called_split() -> None:
     names = ["user", "item", "split", "fold"]
     told = BuildOptions(split_columns=("fold", "split"))

@@ -92,3 +92,8 @@ def test_a_score_that_is_not_finite_is_an_error(bad: float) -> None:
 def test_k_below_one_is_an_error() -> None:
     with pytest.raises(ConfigError, match="expected k of at least 1, got 0"):
         rank_items(TableScorer(torch.zeros(1, 3)), queries(1), k=0)
+
+
+def test_a_k_far_above_the_catalogue_costs_no_memory() -> None:
+    ranking = rank_items(TableScorer(torch.tensor([[1.0, 2.0]])), queries(1), k=10**30)
+    assert ranking.items.tolist() == [1, 0]

@@ -69,6 +69,12 @@ def test_a_missing_folder_says_how_to_make_one(tmp_path: Path) -> None:
         Run.open(tmp_path / "no")
 
 
+def test_a_file_in_the_place_of_a_run_is_told(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("")
+    with pytest.raises(CheckpointError, match=r"^expected a run folder, but .*/recipe\.toml is a file; make"):
+        Run.open(tmp_path / "recipe.toml")
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError,

@@ -155,6 +155,13 @@ def test_a_section_must_be_a_table(section: str) -> None:
         ("train", "learning_rate", 10**400, "expected a finite number for learning_rate .*, got 1000"),
         ("train", "learning_rate", 0, "learning_rate must be above 0, got 0.0"),
         ("train", "epochs", 0, "epochs must be at least 1, got 0"),
+        (
+            "train",
+            "batch_size",
+            2**63,
+            r"expected a whole number of 64 bits for batch_size in \[train\], got 9",
+        ),
+        ("evaluation", "cutoffs", [10**20], "expected a whole number of 64 bits for cutoffs .*, got 1000"),
         ("train", "batch_size", 0, "batch_size must be at least 1, got 0"),
         ("train", "patience", -1, "patience must be at least 1, got -1"),
         ("train", "evaluate_every", 0, "evaluate_every must be at least 1, got 0"),
@@ -260,6 +267,12 @@ def test_an_override_without_key_or_value_is_refused(tmfun: Path, override: str)
         ConfigError, match=f"^expected an override such as model.dim=32, got {re.escape(repr(override))}$"
     ):
         load_recipe(tmfun, [override])
+
+
+def test_an_override_of_several_lines_sets_no_other_key_and_loses_nothing(tmfun: Path) -> None:
+    with pytest.raises(ConfigError, match=r"expected int for dim in \[model\], got '4\\nseed = 9'"):
+        load_recipe(tmfun, ["model.dim=4\nseed = 9"])
+    assert load_recipe(tmfun, ["evaluation.cutoffs=[\n5,\n20]"]).evaluation.cutoffs == (5, 20)
 
 
 def test_an_override_below_a_value_is_refused(tmfun: Path) -> None:

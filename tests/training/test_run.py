@@ -268,7 +268,7 @@ def test_a_split_without_validation_pairs_is_refused(name: str, tmp_path: Path, 
     empty = torch.zeros(0, dtype=torch.int64)
     without = dataclasses.replace(PREPARED, valid=Pairs(users=empty, items=empty))
     with pytest.raises(
-        ConfigError, match="expected held-out pairs in valid, got none; nothing can be measured"
+        DataError, match=r"expected validation events in the split 'leave-one-out', got none; choose"
     ):
         train(recipe_of(name), without, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
@@ -305,3 +305,19 @@ def test_the_page_names_every_file_and_every_key(run: Run) -> None:
     assert named == files | keys
     for evaluation in run.metrics:
         assert f"`{evaluation}`" in page
+
+
+def test_a_monitor_that_is_not_measured_is_refused_before_training(
+    tmp_path: Path, recipe_of: RecipeOf
+) -> None:
+    class Watcher(Silent):
+        def start(self, total: int, description: str) -> None:
+            raise AssertionError(f"began with {description} of {total}")
+
+    recipe = recipe_of("lightgcn")
+    assert recipe.train is not None
+    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, monitor="Recall@7"))
+    with pytest.raises(
+        ConfigError, match=r"^monitor 'Recall@7' is not measured; did you mean 'Recall@\d+'\?$"
+    ):
+        fit(recipe, PREPARED, progress=Watcher())

@@ -27,6 +27,8 @@ __all__ = ["app", "main"]
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 """What the machine may refuse at any moment, whatever the program does."""
 
+_TORCH_OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
+"""What torch's RuntimeError says then; it has no type of its own for the memory of the processor."""
 
 _ORDER = ("demo", "data", "recipes", "train", "evaluate", "compare", "sweep", "recommend", "doctor")
 """As a newcomer meets them; typer alone would put the group last."""
@@ -48,6 +50,12 @@ class _OneLineErrors(TyperGroup):
             if error.errno not in _REFUSED:
                 raise
             typer.echo(f"error: {error.strerror}: {error.filename or 'while writing'}", err=True)
+            raise typer.Exit(1) from error
+        except (MemoryError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            if isinstance(error, RuntimeError) and not any(told in reason for told in _TORCH_OUT_OF_MEMORY):
+                raise
+            typer.echo(f"error: out of memory; choose smaller sizes or a larger machine ({reason})", err=True)
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
             typer.echo("interrupted: nothing half-written is left behind", err=True)
@@ -118,4 +126,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):
             # A title the terminal cannot show must not stop a run.
             stream.reconfigure(errors="replace")
+    for argument in sys.argv[1:] if arguments is None else arguments:
+        # What the locale cannot decode comes as surrogates, which neither polars nor a file can hold.
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            typer.echo(
+                f"error: expected arguments in UTF-8, got {argument!a}; write them so, or set LC_ALL=C.UTF-8",
+                err=True,
+            )
+            sys.exit(1)
     app(args=arguments, prog_name="fuserec")

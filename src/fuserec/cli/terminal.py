@@ -29,7 +29,9 @@ def note(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
-    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str))
+    # Where letters would be replaced on the way out they are escaped instead, so that ids stay what they are.
+    ascii_only = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") != "utf8"
+    typer.echo(json.dumps(value, ensure_ascii=ascii_only, allow_nan=False, default=str))
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -58,4 +59,4 @@ def command(
     if json:
         terminal.print_json({"run": str(run.path), "recipe": loaded.name, "evaluations": run.metrics})
     else:
-        terminal.note(f"the run is in {run.path}; next:  fuserec evaluate {run.path}")
+        terminal.note(f"the run is in {run.path}; next:  fuserec evaluate {shlex.quote(str(run.path))}")

@@ -87,17 +87,25 @@ def event_columns(path: Path, names: Sequence[str], options: BuildOptions) -> Ev
     """The columns of an events table.
 
     Raises:
-        DataError: a column is missing, or several could play a role.
+        DataError: a column is missing, several could play a role, or one plays two.
     """
     wanted = options.columns
-    user = _required(path, names, "user", wanted)
-    return EventColumns(
-        user=user,
+    columns = EventColumns(
+        user=_required(path, names, "user", wanted),
         item=_required(path, names, "item", wanted),
         time=_optional(path, names, "time", wanted),
         rating=_optional(path, names, "rating", wanted),
         splits=_split_columns(path, names, options),
     )
+    played: dict[str, str] = {}
+    for role, column in [*columns.roles().items(), *(("split", column) for column in columns.splits)]:
+        if column in played:
+            raise DataError(
+                f"expected a column for each role in {path}, but {column!r} is {played[column]} and {role}; "
+                f"say which with --columns {role}=..."
+            )
+        played[column] = role
+    return columns
 
 
 def item_columns(path: Path, names: Sequence[str], options: BuildOptions) -> ItemColumns:
@@ -179,6 +187,8 @@ def _only(path: Path, names: Sequence[str], role: str, found: Sequence[str]) -> 
 
 def _listed(path: Path, names: Sequence[str]) -> str:
     """The columns there are, with a hint where they are one only because the separator is another."""
+    if not names:
+        return "no columns"
     if len(names) != 1:
         return "the columns " + ", ".join(map(repr, names))
     for mark, name in ((";", "';'"), ("\t", "a tab"), ("|", "'|'"), ("::", "'::'"), (",", "','")):

@@ -94,7 +94,7 @@ def rank_items(
         if exclude is not None:
             hidden = exclude.select(rows)
             scores = scores.index_put((hidden.rows(), hidden.items), torch.tensor(-math.inf))
-        values, items = topk([scores], k)
+        values, items = topk([scores], min(k, scorer.num_items))
         kept = values > -math.inf
         where = kept.nonzero()
         parts.append(

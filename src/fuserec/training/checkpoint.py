@@ -61,7 +61,8 @@ class Run:
         path = Path(path)
         if not path.is_dir():
             raise CheckpointError(
-                f"expected a run folder, but {path} does not exist; make one with 'fuserec train'"
+                f"expected a run folder, but {path} {'is a file' if path.exists() else 'does not exist'}; "
+                "make one with 'fuserec train'"
             )
         try:
             recipe = parse_recipe(_read_table(path / "config.json"))

@@ -180,9 +180,11 @@ def _override(table: dict[str, Any], override: str) -> None:
         raise ConfigError(f"expected an override such as model.dim=32, got {override!r}")
     text = text.strip()
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
-        value = text
+        parsed = {}
+    # What is no TOML value, or a value and further keys, is text.
+    value = parsed["value"] if parsed.keys() == {"value"} else text
     *sections, last = key.strip().split(".")
     for section in sections:
         table = table.setdefault(section, {})
@@ -228,6 +230,8 @@ def _typed(value: Any, wanted: Any, where: str) -> Any:
             raise ConfigError(f"expected a finite number for {where}, got {value}")
         return float(value)
     if origin is None and isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
+        if wanted is int and not -(2**63) <= value < 2**63:
+            raise ConfigError(f"expected a whole number of 64 bits for {where}, got {value}")
         return value
     name = wanted.__name__ if isinstance(wanted, type) and origin is None else str(wanted)
     raise ConfigError(f"expected {name} for {where}, got {value!r}")

@@ -49,7 +49,8 @@ class PairSampler:
             row = int(distinct.argmax())
             raise TrainingError(
                 f"user row {row} interacted with all {len(self._warm)} training items, so no negative can be "
-                "drawn for it; leave that user out or use a closed-form model"
+                "drawn for it; leave that user out (users.parquet of the dataset has the id of the row) or use a "
+                "closed-form model"
             )
 
     def __len__(self) -> int:

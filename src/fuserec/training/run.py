@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fuserec.batch import Prepared
-from fuserec.errors import CheckpointError, ConfigError, DataError
+from fuserec.errors import CheckpointError, ConfigError, DataError, nearest
 from fuserec.files import new_folder, write_json, write_text
+from fuserec.metrics import METRICS
 from fuserec.models.protocol import Scorer
 from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS
 from fuserec.training.allocator import keep_freed_memory
@@ -46,11 +47,17 @@ def train(
         source: the recipe's text as given, kept beside the resolved one.
 
     Raises:
-        DataError: ``out`` exists, or is to be overwritten and is no run, or cannot be written.
-        ConfigError: the recipe names another split.
+        DataError: ``out`` exists, or is to be overwritten and is no run, or cannot be written; or nothing is
+            held out for validation.
+        ConfigError: the recipe names another split, or a monitor that is not measured.
         TrainingError: training cannot go on.
     """
     _refuse_place(Path(out), overwrite=overwrite)
+    if not len(prepared.valid):
+        raise DataError(
+            f"expected validation events in the split {prepared.split!r}, got none; choose another split, or build "
+            "the dataset with one that has them"
+        )
     with new_folder(out, overwrite=overwrite) as stage:
         started = time.perf_counter()
         fitted = fit(recipe, prepared, progress=progress)
@@ -85,6 +92,11 @@ def fit(recipe: Recipe, prepared: Prepared, *, progress: Progress | None = None)
         scorer = CLOSED_FORMS[recipe.model_name].build(recipe.model).fit(prepared.corpus)
         progress.done()
         return Fitted(scorer=scorer, weights={}, best_epoch=0, log=())
+    measured = [f"{name}@{k}" for name in METRICS for k in recipe.evaluation.cutoffs]
+    if recipe.train.monitor not in measured:
+        raise ConfigError(
+            f"monitor {recipe.train.monitor!r} is not measured; {nearest(recipe.train.monitor, measured)}"
+        )
     entry = GRADIENT_MODELS[recipe.model_name]
     return fit_by_gradient(
         lambda generator: entry.build(recipe.model, prepared.corpus, generator),

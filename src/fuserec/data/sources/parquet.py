@@ -30,6 +30,10 @@ def read_parquet(path: Path) -> Table:
         ) from error
     except pl.exceptions.PanicException as error:
         raise DataError(f"expected a Parquet file, but {path} is broken") from error
+    for name in frame.columns:
+        # A text file cannot hold one either, and our own columns while building are marked by it.
+        if "\0" in name:
+            raise DataError(f"expected names of columns without a NUL in {path}, got {name!r}; rename it")
     return Table(
         path=path, frame=frame, numbers=np.arange(1, frame.height + 1, dtype=np.int64), is_text=False
     )
