@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fuserec.ops.fusion import attend, attend_reference, choice_weights, unit_or_zero
+from fuserec.ops.fusion import (
+    attend,
+    attend_reference,
+    choice_weights,
+    unit_or_zero,
+    unit_or_zero_reference,
+)
 
 
 def drawn(seed: int, *shape: int) -> Tensor:
@@ -90,6 +96,21 @@ def test_unit_rows_by_hand() -> None:
 
 def test_the_gradient_of_unit_rows_is_exact() -> None:
     assert torch.autograd.gradcheck(unit_or_zero, [drawn(0, 4, 3).requires_grad_()])
+
+
+def test_unit_rows_and_their_gradient_equal_the_quotient() -> None:
+    x = drawn(0, 6, 3)
+    x[2], x[3] = 0.0, x[3] * 1e-9  # no direction, and shorter than what is divided by
+    gradient = drawn(1, 6, 3)
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    rows, quotient = unit_or_zero(ours), unit_or_zero_reference(theirs)
+    torch.testing.assert_close(rows, quotient)
+    rows.backward(gradient)
+    quotient[[0, 1, 3, 4, 5]].backward(gradient[[0, 1, 3, 4, 5]])
+    assert ours.grad is not None
+    assert theirs.grad is not None
+    torch.testing.assert_close(ours.grad[[0, 1, 3, 4, 5]], theirs.grad[[0, 1, 3, 4, 5]])
+    assert ours.grad[2].tolist() == [0.0, 0.0, 0.0]
 
 
 def test_a_zero_row_has_no_direction_and_so_no_gradient() -> None:

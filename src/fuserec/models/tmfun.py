@@ -238,12 +238,12 @@ class Tmfun(nn.Module):
     def contrastive(self, h: Float[Tensor, "M B D"], present: Bool[Tensor, "B M"]) -> Float[Tensor, ""]:
         """Inter-modal InfoNCE, the mean over the pairs of modalities. Eq. (9)."""
         terms = []
-        for one, other in combinations(range(len(h)), 2):
-            both = torch.nonzero(present[:, one] & present[:, other]).squeeze(1)
+        for (one_BD, one_B), (other_BD, other_B) in combinations(zip(h, present.T, strict=True), 2):
+            both = torch.nonzero(one_B & other_B).squeeze(1)
             terms.append(
                 info_nce(
-                    h[one].index_select(0, both),
-                    h[other].index_select(0, both),
+                    F.embedding(both, one_BD),
+                    F.embedding(both, other_BD),
                     temperature=self.config.temperature,
                     same_above=self.config.same_above,
                 )

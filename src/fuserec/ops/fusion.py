@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from fuserec.shapes import Bool, Float
 
-__all__ = ["attend", "attend_reference", "choice_weights", "unit_or_zero"]
+__all__ = ["attend", "attend_reference", "choice_weights", "unit_or_zero", "unit_or_zero_reference"]
+
+SHORTEST = 1e-8
+"""Rows below this length are divided by it instead of their length (Eq. 8)."""
 
 
 def choice_weights(logits: Float[Tensor, "B M"], available: Bool[Tensor, "B M"]) -> Float[Tensor, "B M"]:
@@ -64,11 +68,36 @@ def attend_reference(
     return torch.stack(rows)
 
 
+class _Unit(torch.autograd.Function):
+    """The gradient of x / ||x|| from its result, in three passes."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
+        length: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        # a zero row has no direction; the quotient alone would give it a gradient 1e8 times too long
+        scale = length.clamp_min(SHORTEST).reciprocal() * (length > 0)
+        unit = x * scale
+        ctx.save_for_backward(unit, scale, length > SHORTEST)
+        return unit
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        unit, scale, divided = ctx.saved_tensors  # type: ignore[attr-defined]
+        radial = (gradient * unit).sum(1, keepdim=True) * divided
+        return torch.addcmul(gradient, radial, unit, value=-1.0).mul_(scale)
+
+
 def unit_or_zero(x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
     """X / max(||x||, 1e-8), row by row: unit rows, and zero, without a gradient, where x is zero.
 
     Paper: TMFUN Eq. (8).
     """
+    result: Tensor = _Unit.apply(x)  # type: ignore[no-untyped-call]
+    return result
+
+
+def unit_or_zero_reference(x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+    """`unit_or_zero`, literally."""
     length: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    # a zero row has no direction; the quotient alone would give it a gradient 1e8 times too long
-    return x * (length.clamp_min(1e-8).reciprocal() * (length > 0))
+    return torch.where(length > 0, x / length.clamp_min(SHORTEST), 0.0)

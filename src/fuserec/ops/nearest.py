@@ -18,6 +18,9 @@ from fuserec.shapes import Bool, Float
 
 __all__ = ["float32_knn", "largest_columns"]
 
+SCORES_IN_MEMORY = 2**24
+"""Cosines held at a time: 64 MiB."""
+
 
 def largest_columns(scores: Float[Tensor, "B I"], k: int, *, groups: int) -> tuple[Tensor, Tensor]:
     """The k largest values of every row and their columns, by way of group maxima.
@@ -42,7 +45,7 @@ def largest_columns(scores: Float[Tensor, "B I"], k: int, *, groups: int) -> tup
 
 
 def float32_knn(
-    features: Float[Tensor, "I W"], present: Bool[Tensor, " I"], k: int, *, block: int = 512
+    features: Float[Tensor, "I W"], present: Bool[Tensor, " I"], k: int, *, block: int | None = None
 ) -> KnnGraph:
     """The k most similar other items of every item by cosine, in memory O(I k + block I).
 
@@ -50,7 +53,7 @@ def float32_knn(
         features: (I, W).
         present: (I,) items that have features. Others have no neighbours and are none.
         k: neighbours of an item.
-        block: rows handled at a time.
+        block: rows handled at a time; None takes as many as `SCORES_IN_MEMORY` allows.
 
     Returns:
         (I, k) neighbours without the item itself, best first; -1 and weight 0 where there are no more.
@@ -61,6 +64,7 @@ def float32_knn(
         ([[1], [0]], [[1.0], [1.0], [0.0]])
     """
     num_items = len(present)
+    block = block or max(1, SCORES_IN_MEMORY // max(1, num_items))
     groups = max(k, round(num_items**0.5))
     width = -(-num_items // groups) * groups
     unit = F.normalize(features, dim=1)
