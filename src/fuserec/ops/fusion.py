@@ -82,7 +82,7 @@ class _Unit(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
         unit, scale, divided = ctx.saved_tensors  # type: ignore[attr-defined]
         radial = (gradient * unit).sum(1, keepdim=True) * divided
         return torch.addcmul(gradient, radial, unit, value=-1.0).mul_(scale)
