@@ -111,6 +111,11 @@ def test_mixed_and_floating_ids_in_python_are_refused() -> None:
         series_of(pl.Series([1.5]))
 
 
+def test_a_text_is_no_list_of_ids() -> None:
+    with pytest.raises(DataError, match=r"expected a list of ids, got the text '007'; write \['007'\]"):
+        series_of("007")
+
+
 visible = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=5)
 
 

@@ -315,6 +315,15 @@ def test_a_folder_that_stands_there_is_refused_and_left_alone(small: Sample) -> 
     assert _hashes(small.folder) == before
 
 
+def test_what_is_no_sample_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("kept")
+    with pytest.raises(
+        DataError, match=f"expected a sample to overwrite, but {tmp_path} holds no truth.json"
+    ):
+        write_sample(tmp_path, SMALL, overwrite=True)
+    assert (tmp_path / "mine").read_text() == "kept"
+
+
 def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     def stop() -> None:
         raise KeyboardInterrupt

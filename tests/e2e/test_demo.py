@@ -23,3 +23,9 @@ def test_the_demo_goes_all_the_way_and_refuses_to_go_over_another(
     again = fuserec("demo", "--out", out)
     assert (again.code, again.err.count("\n")) == (1, 1)
     assert f"{out} exists" in again.err
+
+
+def test_a_demo_of_no_epoch_is_refused_before_it_begins(fuserec: RunCommand, tmp_path: Path) -> None:
+    outcome = fuserec("demo", "--out", tmp_path / "demo", "--epochs", 0)
+    assert outcome.code == 2
+    assert list(tmp_path.iterdir()) == []

@@ -134,6 +134,11 @@ def test_unknown_items_of_a_history_are_named(recommender: Recommender) -> None:
         recommender.recommend(histories=[[10, 77]])
 
 
+def test_a_text_in_the_place_of_a_history_is_told(recommender: Recommender) -> None:
+    with pytest.raises(DataError, match="expected a list of item ids for each history, got the text '10'"):
+        recommender.recommend(histories=["10"])
+
+
 def test_known_items_sorts_out_a_history(recommender: Recommender) -> None:
     assert recommender.known_items([77, 10, 88, 40]) == ([10, 40], [77, 88])
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +140,24 @@ def test_a_missing_array_is_named(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"expected the file .*p\.npz, but it does not exist"):
         load_prepared(tmp_path / "p.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "told"),
+    [
+        ("train.users", lambda array: array.astype(np.float64), "train.users of type float64"),
+        ("train.items", lambda array: array[:-1], "train.users of type int64 and shape"),
+        ("valid.items", lambda array: array + 1000, "a row of valid.items outside 0 to num_items"),
+        ("test.users", lambda array: array - 1000, "a row of test.users outside 0 to num_users"),
+        ("num_users", lambda array: np.array([array, array]), r"num_users of shape \(2,\)"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_one_line(
+    tmp_path: Path, name: str, change: Callable[[Any], Any], told: str
+) -> None:
+    path = tmp_path / "p.npz"
+    save_prepared(tiny_prepared(), path)
+    arrays = dict(np.load(path))
+    path.write_bytes(bytes_of(**{**arrays, name: change(arrays[name])}))
+    with pytest.raises(DataError, match=rf"^expected a prepared dataset in .*p\.npz, got: {told}[^\n]*$"):
+        load_prepared(path)

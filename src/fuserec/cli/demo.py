@@ -27,7 +27,9 @@ def command(
     users: Annotated[int, typer.Option("--users", help="Readers of the invented shop.")] = 2000,
     items: Annotated[int, typer.Option("--items", help="Books of the invented shop.")] = 1200,
     seed: Annotated[int, typer.Option("--seed", help="Of the shop and of training.")] = 7,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="At most so many for each model.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="At most so many for each model.")
+    ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:

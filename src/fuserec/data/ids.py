@@ -124,6 +124,9 @@ def series_of(ids: pl.Series | Iterable[str | int]) -> pl.Series:
     Raises:
         DataError: they are neither all text nor all integers.
     """
+    if isinstance(ids, str):
+        # Its letters would be taken as ids.
+        raise DataError(f"expected a list of ids, got the text {ids!r}; write [{ids!r}]")
     if isinstance(ids, pl.Series):
         series = ids
     else:
@@ -133,7 +136,8 @@ def series_of(ids: pl.Series | Iterable[str | int]) -> pl.Series:
         try:
             series = pl.Series("id", values, strict=True)
         except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
-            raise DataError(f"expected ids that are all text or all integers: {error}") from error
+            reason = str(error).partition("\n")[0]
+            raise DataError(f"expected ids that are all text or all integers: {reason}") from error
     if series.dtype != pl.String and not series.dtype.is_integer():
         raise DataError(f"expected ids that are text or integers, got {series.dtype}")
     return series

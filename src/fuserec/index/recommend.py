@@ -97,7 +97,8 @@ class Recommender:
             that the scorer knows nothing of; scores of different sources do not compare.
 
         Raises:
-            DataError: an id is unknown; use `known_items` to sort out a history first.
+            DataError: an id is unknown, or text stands where a list of ids should; use `known_items` to sort
+                out a history first.
             ConfigError: ``k`` is below 1, or users and histories differ in number.
         """
         ranked = self.ranked(
@@ -165,6 +166,9 @@ class Recommender:
             raise ConfigError(
                 f"expected a user for each of the {len(histories)} histories, got {len(labels)}"
             )
+        for row in histories:
+            if isinstance(row, str):
+                raise DataError(f"expected a list of item ids for each history, got the text {row!r}")
         flat = self._rows([item for row in histories for item in row], self.items["item_id"], what="item")
         lengths = torch.tensor([0, *map(len, histories)], dtype=torch.int64)
         unseen = torch.full((len(histories),), -1, dtype=torch.int64)

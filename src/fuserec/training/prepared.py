@@ -63,11 +63,21 @@ def load_prepared(path: Path) -> Prepared:
         return _from_arrays(arrays)
     except KeyError as error:
         raise DataError(f"expected a prepared dataset in {path}, but it has no array {error}") from error
+    except (TypeError, ValueError) as error:
+        raise DataError(f"expected a prepared dataset in {path}, got: {error}; prepare it again") from error
 
 
 def _from_arrays(arrays: dict[str, NDArray[Any]]) -> Prepared:
     def tensor(name: str) -> torch.Tensor:
         return torch.from_numpy(arrays[name])
+
+    def rows(name: str, bound: str, like: str) -> torch.Tensor:
+        array = arrays[name]
+        if array.dtype != np.int64 or array.shape != (arrays[like].size,):
+            raise ValueError(f"{name} of type {array.dtype} and shape {array.shape}")
+        if array.size and not (array.min() >= 0 and array.max() < arrays[bound]):
+            raise ValueError(f"a row of {name} outside 0 to {bound}")
+        return tensor(name)
 
     def modality(name: str) -> Modality:
         return Modality(
@@ -79,8 +89,14 @@ def _from_arrays(arrays: dict[str, NDArray[Any]]) -> Prepared:
             else None,
         )
 
+    for name in ("num_users", "num_items"):
+        if arrays[name].shape != ():
+            raise ValueError(f"{name} of shape {arrays[name].shape}")
     pairs = {
-        part: Pairs(users=tensor(f"{part}.users"), items=tensor(f"{part}.items"))
+        part: Pairs(
+            users=rows(f"{part}.users", "num_users", f"{part}.items"),
+            items=rows(f"{part}.items", "num_items", f"{part}.users"),
+        )
         for part in ("train", "valid", "test")
     }
     return Prepared(
