@@ -44,6 +44,19 @@ def test_a_full_disk_is_one_line(fuserec: RunCommand, monkeypatch: pytest.Monkey
     assert (outcome.code, outcome.err) == (1, "error: No space left on device: runs/a\n")
 
 
+def test_ctrl_c_while_the_command_line_loads_is_one_line() -> None:
+    code = (
+        "import runpy, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "runpy.run_module('fuserec', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted: nothing was begun\n")
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -26,7 +26,12 @@ def command(
     run: RunFolder,
     user: Annotated[list[str] | None, typer.Option("--user", help="Id of a user; repeatable.")] = None,
     history: Annotated[
-        str | None, typer.Option("--history", metavar="ITEM,ITEM", help="Items that a new user has had.")
+        str | None,
+        typer.Option(
+            "--history",
+            metavar="ITEM,ITEM",
+            help="Items that a new user has had; one with a comma is quoted as in CSV.",
+        ),
     ] = None,
     users: Annotated[Path | None, typer.Option("--users", help="A file with a user id a line.")] = None,
     all_users: Annotated[bool, typer.Option("--all-users", help="Every user of the dataset.")] = False,
