@@ -42,6 +42,18 @@ def test_rows_names_the_row_of_every_entry(rows: list[list[int]]) -> None:
     assert Histories.from_lists(rows).rows().tolist() == expected
 
 
+@given(ROWS)
+def test_distinct_keeps_each_item_of_a_row_once(rows: list[list[int]]) -> None:
+    found = Histories.from_lists(rows).distinct(num_items=10)
+    assert lists(found) == [sorted(set(row)) for row in rows]
+
+
+@given(PAIRS)
+def test_distinct_keeps_each_pair_once(drawn: list[tuple[int, int]]) -> None:
+    found = as_pairs(drawn).distinct(num_items=10)
+    assert list(zip(found.users.tolist(), found.items.tolist(), strict=True)) == sorted(set(drawn))
+
+
 @given(st.data())
 def test_select_is_indexing_with_repetition_and_any_order(data: st.DataObject) -> None:
     rows = data.draw(ROWS.filter(bool))

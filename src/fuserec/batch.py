@@ -35,6 +35,11 @@ class Pairs:
         """Number of pairs."""
         return len(self.users)
 
+    def distinct(self, *, num_items: int) -> Pairs:
+        """Each pair once, by user and then by item."""
+        keys = torch.unique(self.users * num_items + self.items)
+        return Pairs(users=keys // num_items, items=keys % num_items)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histories:
@@ -53,16 +58,13 @@ class Histories:
         """The history of every user row 0..num_users-1, each in the order of the pairs."""
         order = torch.argsort(pairs.users, stable=True)
         counts = torch.bincount(pairs.users, minlength=num_users)
-        offsets = torch.zeros(num_users + 1, dtype=torch.int64)
-        torch.cumsum(counts, 0, out=offsets[1:])
-        return cls(items=pairs.items[order], offsets=offsets)
+        return cls(items=pairs.items[order], offsets=_offsets(counts))
 
     @classmethod
     def from_lists(cls, lists: list[list[int]]) -> Histories:
         """Histories given as lists of item rows."""
-        lengths = torch.tensor([0, *map(len, lists)], dtype=torch.int64)
-        flat = [item for row in lists for item in row]
-        return cls(items=torch.tensor(flat, dtype=torch.int64), offsets=lengths.cumsum(0))
+        flat = torch.tensor([item for row in lists for item in row], dtype=torch.int64)
+        return cls(items=flat, offsets=_offsets(torch.tensor(list(map(len, lists)), dtype=torch.int64)))
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -80,10 +82,20 @@ class Histories:
     def select(self, rows: Int[Tensor, " R"]) -> Histories:
         """The histories of the given rows, in that order."""
         lengths = self.lengths[rows]
-        offsets = torch.zeros(len(rows) + 1, dtype=torch.int64)
-        torch.cumsum(lengths, 0, out=offsets[1:])
+        offsets = _offsets(lengths)
         shift = torch.repeat_interleave(self.offsets[rows] - offsets[:-1], lengths)
         return Histories(items=self.items[torch.arange(len(shift)) + shift], offsets=offsets)
+
+    def distinct(self, *, num_items: int) -> Histories:
+        """The same histories, each item once, in the order of the item rows."""
+        pairs = Pairs(users=self.rows(), items=self.items).distinct(num_items=num_items)
+        counts = torch.bincount(pairs.users, minlength=len(self))
+        return Histories(items=pairs.items, offsets=_offsets(counts))
+
+
+def _offsets(lengths: Int[Tensor, " B"]) -> Int[Tensor, " B_plus_1"]:
+    """Where each row of those lengths starts, and the end of the last."""
+    return torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fuserec.batch import Histories
 from fuserec.ops import sum_rows
-from fuserec.ops.sum_rows import SparseRows, distinct, sum_dense_rows, sum_rows_reference, sum_sparse_rows
+from fuserec.ops.sum_rows import SparseRows, sum_dense_rows, sum_rows_reference, sum_sparse_rows
 from fuserec.testing.strategies import histories
 
 # The shape hook (beartype) looks at a random entry of each list it checks, which hypothesis warns about.
@@ -78,13 +78,3 @@ def test_entries_at_the_same_place_are_added_up_and_come_back_in_order() -> None
     assert matrix.dense().tolist() == [[0.0, 5.0, 0.0], [0.0, 0.0, 3.0]]
     assert matrix.rows.tolist() == [0, 1]
     assert matrix.columns.tolist() == [1, 2]
-
-
-@settings(deadline=None, max_examples=50)
-@given(histories(num_items=6))
-def test_distinct_keeps_each_item_of_a_row_once(lists: Histories) -> None:
-    rows = torch.tensor_split(lists.items, lists.offsets[1:-1]) if len(lists) else ()
-    expected = Histories.from_lists([sorted(set(row.tolist())) for row in rows])
-    found = distinct(lists, num_items=6)
-    assert found.items.tolist() == expected.items.tolist()
-    assert found.offsets.tolist() == expected.offsets.tolist()

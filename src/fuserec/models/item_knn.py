@@ -58,8 +58,8 @@ def shrunk_cosine(corpus: Corpus, shrinkage: float) -> SparseRows:
         corpus: its training pairs are used.
         shrinkage: at least 0.
     """
-    pair = torch.unique(corpus.train.users * corpus.num_items + corpus.train.items)
-    users_of_item = torch.bincount(pair % corpus.num_items, minlength=corpus.num_items).float()
+    distinct = corpus.train.distinct(num_items=corpus.num_items)
+    users_of_item = torch.bincount(distinct.items, minlength=corpus.num_items).float()
     rows, columns, values = [], [], []
     for block, counts in cooccurrence_blocks(
         corpus.train, num_users=corpus.num_users, num_items=corpus.num_items

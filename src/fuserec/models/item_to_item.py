@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fuserec.batch import Queries
-from fuserec.ops.sum_rows import SparseRows, distinct, sum_dense_rows, sum_sparse_rows
+from fuserec.ops.sum_rows import SparseRows, sum_dense_rows, sum_sparse_rows
 from fuserec.shapes import Float
 
 __all__ = ["ItemToItem"]
@@ -41,7 +41,7 @@ class ItemToItem:
 
     def scores(self, queries: Queries, items: slice) -> Float[Tensor, "B J"]:
         """(B, J) sums of weights; an item that stands twice in a history counts once."""
-        history = distinct(queries.histories, num_items=self.num_items)
+        history = queries.histories.distinct(num_items=self.num_items)
         if isinstance(self.weights, Tensor):
             return sum_dense_rows(history, self.weights, items)
         return sum_sparse_rows(history, self.weights, items)

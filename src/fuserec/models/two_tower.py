@@ -57,8 +57,8 @@ class TwoTower:
 
     def fold_in(self, histories: Histories) -> Float[Tensor, "B D"]:
         """(B, D) vectors of users known by their histories alone; zero for an empty one."""
-        pairs = torch.unique(histories.rows() * self.num_items + histories.items)
-        rows, items = pairs // self.num_items, pairs % self.num_items
+        histories = histories.distinct(num_items=self.num_items)
+        rows, items = histories.rows(), histories.items
         used = self.foldable[items]
         rows, items = rows[used], items[used]
         count = torch.bincount(rows, minlength=len(histories)).clamp_min(1)

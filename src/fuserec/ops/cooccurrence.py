@@ -32,8 +32,7 @@ def cooccurrence_blocks(
     Yields:
         the item rows of the block, and their (N, I) counts, float32.
     """
-    pair = torch.unique(pairs.users * num_items + pairs.items)
-    distinct = Pairs(users=pair // num_items, items=pair % num_items)
+    distinct = pairs.distinct(num_items=num_items)
     users_of_item = Histories.of(Pairs(users=distinct.items, items=distinct.users), num_users=num_items)
     items_of_user = SparseRows.from_entries(
         distinct.users, distinct.items, torch.ones(len(distinct)), shape=(num_users, num_items)

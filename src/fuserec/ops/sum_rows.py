@@ -17,7 +17,7 @@ from torch import Tensor
 from fuserec.batch import Histories
 from fuserec.shapes import Float, Int
 
-__all__ = ["SparseRows", "distinct", "sum_dense_rows", "sum_rows_reference", "sum_sparse_rows"]
+__all__ = ["SparseRows", "sum_dense_rows", "sum_rows_reference", "sum_sparse_rows"]
 
 ENTRIES_AT_A_TIME = 2**19
 """Stored entries gathered in one go: temporaries of 2 to 4 MiB."""
@@ -77,14 +77,6 @@ class SparseRows:
         """The same matrix, dense."""
         flat = torch.zeros(self.num_rows * self.num_columns, dtype=self.values.dtype)
         return flat.index_copy(0, self.places.long(), self.values).view(self.num_rows, self.num_columns)
-
-
-def distinct(histories: Histories, *, num_items: int) -> Histories:
-    """The same histories, each item once, in the order of the item rows."""
-    kept = torch.unique(histories.rows() * num_items + histories.items)
-    lengths = torch.bincount(kept // num_items, minlength=len(histories))
-    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
-    return Histories(items=kept % num_items, offsets=offsets)
 
 
 def sum_dense_rows(

@@ -157,7 +157,7 @@ def evaluate_pairs(
     num_users, progress = corpus.num_users, progress or Silent()
     histories = Histories.of(corpus.train, num_users=num_users)
     seen = Histories.of(_joined(list(masked.values())), num_users=num_users)
-    wanted = Histories.of(_distinct(truth, corpus.num_items), num_users=num_users)
+    wanted = Histories.of(truth.distinct(num_items=corpus.num_items), num_users=num_users)
     users = wanted.lengths.nonzero().squeeze(1)
 
     progress.start(len(users), f"evaluating {protocol.part}")
@@ -290,8 +290,3 @@ def _joined(parts: list[Pairs]) -> Pairs:
         users=torch.cat([empty, *(part.users for part in parts)]),
         items=torch.cat([empty, *(part.items for part in parts)]),
     )
-
-
-def _distinct(pairs: Pairs, num_items: int) -> Pairs:
-    keys = torch.unique(pairs.users * num_items + pairs.items)
-    return Pairs(users=keys // num_items, items=keys % num_items)
