@@ -201,6 +201,18 @@ def test_overwrite_replaces_a_dataset_and_nothing_else(sources: Sources, tmp_pat
     assert (tmp_path / "precious" / "thesis.txt").read_text() == "do not lose"
 
 
+def test_overwrite_does_not_take_along_what_lies_in_a_dataset(sources: Sources, tmp_path: Path) -> None:
+    build(tmp_path / "data", sources, OPTIONS)
+    run = tmp_path / "data" / "runs" / "a"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text("do not lose")
+    with pytest.raises(
+        DataError, match=r"nothing but a dataset to overwrite, but it holds .*/runs/a/config.json; move that"
+    ):
+        build(tmp_path / "data", sources, OPTIONS, overwrite=True)
+    assert (run / "config.json").read_text() == "do not lose"
+
+
 def test_overwrite_does_not_take_the_raw_files_along(sources: Sources, tmp_path: Path) -> None:
     build(tmp_path / "data", sources, OPTIONS)
     inside = tmp_path / "data" / "events.csv"

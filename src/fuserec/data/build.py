@@ -57,16 +57,25 @@ def _refuse_place(out: Path, sources: Sources, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise DataError(f"expected a new folder, but {out} exists; choose another or pass --overwrite")
-    if out.is_dir() and any(out.iterdir()) and not _is_dataset(out):
-        raise DataError(f"expected a dataset to overwrite, but {out} is none; choose another place")
     for path in (sources.events, sources.items, *sources.features.values(), *sources.graphs.values()):
         if path is not None and out.resolve() in Path(path).resolve().parents:
             raise DataError(f"expected raw files outside the folder to overwrite, but {path} lies in it")
+    if out.is_dir() and any(out.iterdir()):
+        _refuse_strangers(out)
 
 
-def _is_dataset(folder: Path) -> bool:
+def _refuse_strangers(folder: Path) -> None:
+    """Raise unless the folder is a dataset and holds nothing else, such as a run: all of it would go."""
     try:
         manifest = read_json(folder / "manifest.json")
     except DataError:
-        return False
-    return isinstance(manifest, dict) and manifest.get("format") == DATASET_FORMAT
+        manifest = None
+    if not isinstance(manifest, dict) or manifest.get("format") != DATASET_FORMAT:
+        raise DataError(f"expected a dataset to overwrite, but {folder} is none; choose another place")
+    files = manifest.get("files")
+    own = {"manifest.json", *(files if isinstance(files, dict) else ())}
+    for path in sorted(folder.rglob("*")):
+        if not path.is_dir() and path.relative_to(folder).as_posix() not in own:
+            raise DataError(
+                f"expected nothing but a dataset to overwrite, but it holds {path}; move that first"
+            )
