@@ -86,9 +86,16 @@ def test_a_glow_is_strongest_in_its_middle_and_falls_to_all_sides() -> None:
     assert light[0, 0] == 0
 
 
+def test_a_figure_keeps_its_proportions_at_any_size_and_can_be_mirrored() -> None:
+    figure = Canvas(40, 80).around(0.5, 0.25, 0.1)
+    assert figure.at(0, 0) == (0.5, 0.25)
+    assert figure.at(1, 2) == pytest.approx((0.6, 0.35))  # 4 pixels across, 8 down
+    assert Canvas(40, 80).around(0.5, 0.25, 0.1, facing=-1).at(1, 2) == pytest.approx((0.4, 0.35))
+
+
 def test_shapes_by_hand() -> None:
     assert rotate_hue((255.0, 0.0, 0.0), 120) == pytest.approx((0, 255, 0), abs=1e-9)
-    assert blob(1.0, 2.0, 0.5, petals=4, depth=0.0)[0] == pytest.approx((1.5, 2.0))
+    assert blob(0.5, petals=4, depth=0.0)[0] == pytest.approx((0.5, 0.0))
     line = ridge(np.random.default_rng(0), base=0.5, height=0.1, rough=1.0)
     assert [line[0][0], line[-1][0]] == [0.0, 1.0]
     assert all(0.4 <= y <= 0.6 for _, y in line)

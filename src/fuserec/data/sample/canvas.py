@@ -9,11 +9,12 @@ from __future__ import annotations
 import colorsys
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-__all__ = ["Canvas", "Colour", "Number", "blob", "hex_colour", "mix", "ridge", "rotate_hue"]
+__all__ = ["Canvas", "Colour", "Frame", "Number", "blob", "hex_colour", "mix", "ridge", "rotate_hue"]
 
 Number = float | int  # the shape hook takes float at its word
 Colour = tuple[Number, Number, Number]
@@ -49,7 +50,7 @@ def rotate_hue(colour: Colour, degrees: Number) -> Colour:
 
 
 def ridge(
-    rng: np.random.Generator, *, base: Number, height: Number, rough: Number, steps: int = 60
+    rng: np.random.Generator, *, base: Number, height: Number, rough: Number
 ) -> list[tuple[Number, Number]]:
     """A skyline from left to right: waves of falling size with random phases.
 
@@ -58,10 +59,9 @@ def ridge(
         base: y around which it runs.
         height: its amplitude.
         rough: 0 for soft hills, 1 for jagged ones.
-        steps: number of corners.
     """
-    x = np.linspace(0, 1, steps)
-    y = np.zeros(steps)
+    x = np.linspace(0, 1, 60)
+    y = np.zeros(60)
     total = 0.0
     for octave in range(5):
         size = (0.35 + 0.35 * rough) ** octave
@@ -70,15 +70,13 @@ def ridge(
     return list(zip(x.tolist(), (base - height * y / total).tolist(), strict=True))
 
 
-def blob(
-    x: Number, y: Number, radius: Number, *, petals: int, depth: Number, turn: Number = 0.0
-) -> list[tuple[Number, Number]]:
-    """A round shape with a wavy edge, in units of the width; y is not yet scaled (see `Canvas.shape`)."""
+def blob(radius: Number, *, petals: int, depth: Number) -> list[tuple[Number, Number]]:
+    """A round shape with a wavy edge around the origin of a `Frame`."""
     corners = []
     for step in range(48):
         angle = 2 * math.pi * step / 48
         reach = radius * (1 + depth * math.cos(petals * angle))
-        corners.append((x + reach * math.cos(angle + turn), y + reach * math.sin(angle + turn)))
+        corners.append((reach * math.cos(angle), reach * math.sin(angle)))
     return corners
 
 
@@ -122,10 +120,6 @@ class Canvas:
         """Fill a polygon given in unit coordinates."""
         self._draw.polygon([self._at(x, y) for x, y in points], fill=_whole(colour))
 
-    def shape(self, points: Points, colour: Colour, *, at: tuple[Number, Number]) -> None:
-        """Fill a polygon given in widths around a point, so that it keeps its proportions."""
-        self.polygon([(at[0] + x, at[1] + y * self.aspect) for x, y in points], colour)
-
     def below(self, line: Points, colour: Colour) -> None:
         """Fill everything below a line that runs from left to right."""
         self.polygon([*line, (1, 1.01), (0, 1.01)], colour)
@@ -162,6 +156,10 @@ class Canvas:
             joint="curve",
         )
 
+    def around(self, x: Number, y: Number, size: Number = 1.0, *, facing: int = 1) -> Frame:
+        """A frame for one figure: its origin is (x, y), its unit is ``size`` widths; facing -1 mirrors it."""
+        return Frame(canvas=self, x=x, y=y, size=size, facing=facing)
+
     def finished(self) -> Image.Image:
         """The picture at its own size."""
         return self._image.reduce(_SCALE)
@@ -171,6 +169,49 @@ class Canvas:
 
     def _thick(self, thickness: Number) -> int:
         return max(1, round(thickness * self.width * _SCALE))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """Where one figure stands: the figure is written once, in its own units, and keeps its proportions.
+
+    Attributes:
+        canvas: what is drawn on.
+        x: of the origin, in shares of the canvas.
+        y: of the origin.
+        size: the unit, in widths of the canvas.
+        facing: 1, or -1 where left and right change places.
+    """
+
+    canvas: Canvas
+    x: Number
+    y: Number
+    size: Number
+    facing: int
+
+    def at(self, x: Number, y: Number) -> tuple[Number, Number]:
+        """A point of the figure in shares of the canvas."""
+        return self.x + x * self.size * self.facing, self.y + y * self.size * self.canvas.aspect
+
+    def shape(self, points: Points, colour: Colour) -> None:
+        """Fill a polygon."""
+        self.canvas.polygon([self.at(x, y) for x, y in points], colour)
+
+    def block(self, left: Number, right: Number, top: Number, bottom: Number, colour: Colour) -> None:
+        """Fill a rectangle."""
+        self.shape([(left, bottom), (right, bottom), (right, top), (left, top)], colour)
+
+    def disc(self, x: Number, y: Number, radius: Number, colour: Colour) -> None:
+        """Fill a circle."""
+        self.oval(x, y, radius, radius, colour)
+
+    def oval(self, x: Number, y: Number, across: Number, down: Number, colour: Colour) -> None:
+        """Fill an ellipse with its two radii."""
+        self.canvas.oval(*self.at(x, y), across * self.size, down * self.size, colour)
+
+    def line(self, points: Points, colour: Colour, thickness: Number) -> None:
+        """Draw a line through points; its thickness is in widths of the canvas."""
+        self.canvas.line([self.at(x, y) for x, y in points], colour, thickness)
 
 
 def _whole(colour: Colour) -> tuple[int, int, int]:

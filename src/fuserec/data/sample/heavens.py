@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
-from fuserec.data.sample.canvas import Canvas, Colour, Number, mix, ridge
+from fuserec.data.sample.canvas import Canvas, Colour, Frame, Number, mix, ridge
 from fuserec.data.sample.palettes import Palette
 from fuserec.data.sample.style import Style
 
@@ -18,9 +19,9 @@ def light(canvas: Canvas, palette: Palette, x: Number, y: Number, radius: Number
     canvas.glow(x, y, radius * 4, palette.sun, 0.55)
     canvas.disc(x, y, radius, palette.sun)
     if palette.night:
-        shade = mix(palette.sun, palette.sky[1], 0.16)
-        canvas.disc(x - 0.35 * radius, y - 0.2 * radius * canvas.aspect, 0.24 * radius, shade)
-        canvas.disc(x + 0.25 * radius, y + 0.35 * radius * canvas.aspect, 0.17 * radius, shade)
+        moon, shade = canvas.around(x, y, radius), mix(palette.sun, palette.sky[1], 0.16)
+        moon.disc(-0.35, -0.2, 0.24, shade)
+        moon.disc(0.25, 0.35, 0.17, shade)
 
 
 def sparkle(
@@ -46,49 +47,32 @@ def star_map(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Gene
     for ring in range(2 + round(2 * style.amount)):
         reach = radius * (1.9 + 0.85 * ring)
         canvas.ring(x, y, reach, orbit, 0.006)
-        angle = 2 * math.pi * rng.random()
-        moon = palette.second if ring % 2 else palette.accent
-        canvas.disc(
-            x + reach * math.cos(angle),
-            y + reach * math.sin(angle) * canvas.aspect,
-            0.018 + 0.016 * rng.random(),
-            moon,
-        )
+        place = canvas.around(x, y, reach).at(*_direction(2 * math.pi * rng.random()))
+        canvas.disc(*place, 0.018 + 0.016 * rng.random(), palette.second if ring % 2 else palette.accent)
     canvas.glow(x, y, radius * 2, palette.accent, 0.35)
     canvas.disc(x, y, radius, palette.accent)
+    planet = canvas.around(x, y, radius)
     for band in (-0.45, -0.05, 0.3, 0.62):
-        half = math.sqrt(1 - band**2) * radius * 0.99
-        canvas.line(
-            [(x - half, y + band * radius * canvas.aspect), (x + half, y + band * radius * canvas.aspect)],
-            mix(palette.accent, palette.far, 0.4),
-            0.035 * (1 - abs(band)),
-        )
-    tilt = 0.35
-    loop = [
-        (
-            x + 1.75 * radius * math.cos(t) * math.cos(tilt) - 0.4 * radius * math.sin(t) * math.sin(tilt),
-            y
-            + (1.75 * radius * math.cos(t) * math.sin(tilt) + 0.4 * radius * math.sin(t) * math.cos(tilt))
-            * canvas.aspect,
-        )
-        for t in np.linspace(-0.35, math.pi + 0.35, 40).tolist()
-    ]
-    canvas.line(loop, mix(palette.second, palette.sun, 0.4), 0.022)
+        half = math.sqrt(1 - band**2) * 0.99
+        shade = mix(palette.accent, palette.far, 0.4)
+        planet.line([(-half, band), (half, band)], shade, 0.035 * (1 - abs(band)))
+    across, down = _direction(0.35)  # the tilt of the ring
+    ends = [_direction(t) for t in np.linspace(-0.35, math.pi + 0.35, 40).tolist()]
+    loop = [(1.75 * a * across - 0.4 * b * down, 1.75 * a * down + 0.4 * b * across) for a, b in ends]
+    planet.line(loop, mix(palette.second, palette.sun, 0.4), 0.022)
     stars = [(0.1 + 0.8 * (k + 0.5 * rng.random()) / 5, 0.1 + 0.2 * rng.random()) for k in range(5)]
     canvas.line(stars, mix(palette.sky[0], palette.second, 0.65), 0.007)
     for sx, sy in stars:
-        _spark(canvas, sx, sy, 0.028 + 0.014 * rng.random(), palette.lit)
+        _spark(canvas.around(sx, sy, 0.028 + 0.014 * rng.random()), palette.lit)
 
 
-def _spark(canvas: Canvas, x: Number, y: Number, size: Number, colour: Colour) -> None:
-    corners = [
-        (
-            (size if k % 2 == 0 else 0.3 * size) * math.cos(math.pi * k / 4),
-            (size if k % 2 == 0 else 0.3 * size) * math.sin(math.pi * k / 4),
-        )
-        for k in range(8)
-    ]
-    canvas.shape(corners, colour, at=(x, y))
+def _direction(angle: float) -> tuple[float, float]:
+    return math.cos(angle), math.sin(angle)
+
+
+def _spark(here: Frame, colour: Colour) -> None:
+    tips = [(_direction(math.pi * k / 4), 0.3 if k % 2 else 1.0) for k in range(8)]
+    here.shape([(reach * x, reach * y) for (x, y), reach in tips], colour)
 
 
 def sky_voyage(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Generator) -> None:
@@ -97,48 +81,20 @@ def sky_voyage(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Ge
     sparkle(canvas, palette, rng, count=40, down_to=0.7)
     light(canvas, palette, 0.2 + 0.6 * (1 - style.place), 0.17, 0.08)
     canvas.below(ridge(rng, base=0.86, height=0.05, rough=0.6), mix(palette.sky[1], palette.near, 0.3))
+    far = mix(palette.haze, palette.far, 0.45)
     for _ in range(2 + round(3 * style.amount)):
-        _cloud(
-            canvas,
-            rng.random(),
-            0.2 + 0.5 * rng.random(),
-            0.05 + 0.04 * rng.random(),
-            mix(palette.haze, palette.far, 0.45),
-            rng,
-        )
+        _cloud(canvas, rng.random(), 0.2 + 0.5 * rng.random(), 0.05 + 0.04 * rng.random(), far, rng)
     for _ in range(1 + round(3 * style.amount)):
-        small = 0.05 + 0.04 * rng.random()
-        _balloon(
-            canvas,
-            palette,
-            0.12 + 0.76 * rng.random(),
-            0.15 + 0.4 * rng.random(),
-            small,
-            palette.second,
-            palette.far,
-            stripes=3,
-        )
-    x = 0.3 + 0.4 * style.place
-    _balloon(
-        canvas,
-        palette,
-        x,
-        0.36 + 0.06 * rng.random(),
-        0.19 + 0.08 * style.size,
-        palette.accent,
-        palette.second,
-        stripes=4 + round(3 * style.size),
-    )
-    for layer in range(2):
+        size = 0.05 + 0.04 * rng.random()
+        here = canvas.around(0.12 + 0.76 * rng.random(), 0.15 + 0.4 * rng.random(), size)
+        _balloon(here, palette, palette.second, palette.far, stripes=3)
+    here = canvas.around(0.3 + 0.4 * style.place, 0.36 + 0.06 * rng.random(), 0.19 + 0.08 * style.size)
+    _balloon(here, palette, palette.accent, palette.second, stripes=4 + round(3 * style.size))
+    for layer, base in enumerate((palette.near, palette.far)):
+        colour = mix(palette.haze, base, 0.4 + 0.4 * layer)
         for k in range(5):
-            _cloud(
-                canvas,
-                (k + rng.random()) / 5,
-                0.86 + 0.08 * layer,
-                0.08 + 0.05 * rng.random(),
-                mix(palette.haze, palette.far if layer else palette.near, 0.4 + 0.4 * layer),
-                rng,
-            )
+            x, size = (k + rng.random()) / 5, 0.08 + 0.05 * rng.random()
+            _cloud(canvas, x, 0.86 + 0.08 * layer, size, colour, rng)
 
 
 def _cloud(
@@ -149,49 +105,15 @@ def _cloud(
         canvas.oval(x + 0.75 * size * (k - 2), y - 0.25 * puff, puff, 0.7 * puff, colour)
 
 
-def _balloon(
-    canvas: Canvas,
-    palette: Palette,
-    x: Number,
-    y: Number,
-    radius: Number,
-    colour: Colour,
-    other: Colour,
-    *,
-    stripes: int,
-) -> None:
-    def gore(left: Number, right: Number) -> list[tuple[Number, Number]]:
-        """The part of the envelope between two meridians, each given as -1 .. 1."""
-        angles = np.linspace(-math.pi / 2, 0.42 * math.pi, 24).tolist()
-        edge = [(radius * math.cos(a), radius * (math.sin(a) * (1.25 if a > 0 else 1.0))) for a in angles]
-        return [(left * w, h) for w, h in edge] + [(right * w, h) for w, h in reversed(edge)]
-
-    borders = [math.sin(math.pi * (k / (2 * stripes) - 0.5)) for k in range(2 * stripes + 1)]
-    for k in range(2 * stripes):
+def _balloon(here: Frame, palette: Palette, colour: Colour, other: Colour, *, stripes: int) -> None:
+    angles = np.linspace(-math.pi / 2, 0.42 * math.pi, 24).tolist()
+    edge = [(math.cos(a), math.sin(a) * (1.25 if a > 0 else 1.0)) for a in angles]
+    meridians = [math.sin(math.pi * (k / (2 * stripes) - 0.5)) for k in range(2 * stripes + 1)]
+    for k, (left, right) in enumerate(pairwise(meridians)):
         shade = colour if k % 2 == 0 else mix(other, (255, 255, 255), 0.25)
-        canvas.shape(
-            gore(borders[k], borders[k + 1]),
-            mix(shade, palette.sky[0], 0.28 * max(0.0, borders[k])),
-            at=(x, y),
-        )
-    low = 1.2 * radius
+        gore = [(left * w, h) for w, h in edge] + [(right * w, h) for w, h in reversed(edge)]
+        here.shape(gore, mix(shade, palette.sky[0], 0.28 * max(0.0, left)))
     basket = mix(palette.accent, (70, 45, 30), 0.7)
     for side in (-1, 1):
-        canvas.line(
-            [
-                (x + side * 0.22 * radius, y + low * canvas.aspect),
-                (x + side * 0.13 * radius, y + 1.52 * radius * canvas.aspect),
-            ],
-            basket,
-            0.006,
-        )
-    canvas.shape(
-        [
-            (-0.16 * radius, 1.5 * radius),
-            (0.16 * radius, 1.5 * radius),
-            (0.12 * radius, 1.75 * radius),
-            (-0.12 * radius, 1.75 * radius),
-        ],
-        basket,
-        at=(x, y),
-    )
+        here.line([(0.22 * side, 1.2), (0.13 * side, 1.52)], basket, 0.006)
+    here.shape([(-0.16, 1.5), (0.16, 1.5), (0.12, 1.75), (-0.12, 1.75)], basket)

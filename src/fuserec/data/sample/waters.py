@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fuserec.data.sample.canvas import Canvas, Colour, Number, blob, mix, ridge
+from fuserec.data.sample.canvas import Canvas, Colour, Frame, Number, blob, mix, ridge
 from fuserec.data.sample.heavens import light, sparkle
 from fuserec.data.sample.palettes import Palette
 from fuserec.data.sample.style import Style
@@ -25,107 +25,59 @@ def sea(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Generator
     for step in range(9):  # the light's path on the water
         y = horizon + 0.012 + 0.028 * step
         reach = (0.05 + 0.02 * step) * (0.6 + 0.6 * rng.random())
-        shift = 0.02 * (rng.random() - 0.5)
-        canvas.line(
-            [(sun_x + shift - reach, y), (sun_x + shift + reach, y)],
-            mix(palette.far, palette.sun, 0.65),
-            0.008,
-        )
+        x = sun_x + 0.02 * (rng.random() - 0.5)
+        canvas.line([(x - reach, y), (x + reach, y)], mix(palette.far, palette.sun, 0.65), 0.008)
     x = 0.22 + 0.56 * style.place
     if style.size > 0.5:
-        _ship(canvas, palette, x, horizon + 0.13, 0.24 + 0.16 * style.size)
+        _ship(canvas.around(x, horizon + 0.13, 0.24 + 0.16 * style.size), palette)
     else:
-        _lighthouse(canvas, palette, x, horizon + 0.16, 0.42 + 0.2 * style.amount)
+        _lighthouse(canvas.around(x, horizon + 0.16), palette, 0.42 + 0.2 * style.amount)
     bands = 3 + round(2 * style.amount)
     for band in range(bands):
         share = (band + 1) / bands
-        y = horizon + 0.1 + (0.9 - horizon) * share**1.2 * 0.8
+        y, phase = horizon + 0.1 + (0.9 - horizon) * share**1.2 * 0.8, rng.random()
         waves = [
             (i / 40, y + 0.014 * (0.6 + share) * math.sin(2 * math.pi * ((2.4 - share) * i / 40 + phase)))
-            for phase in [rng.random()]
             for i in range(41)
         ]
         canvas.below(waves, mix(palette.far, palette.near, share))
         canvas.line(waves, mix(palette.far, palette.second, 0.5 - 0.3 * share), 0.008)
 
 
-def _ship(canvas: Canvas, palette: Palette, x: Number, y: Number, size: Number) -> None:
+def _ship(here: Frame, palette: Palette) -> None:
     dark = mix(palette.near, (20, 16, 20), 0.5)
-    canvas.shape(
-        [
-            (-0.55 * size, -0.2 * size),
-            (0.62 * size, -0.24 * size),
-            (0.4 * size, 0.05 * size),
-            (-0.4 * size, 0.05 * size),
-        ],
-        dark,
-        at=(x, y),
-    )
-    canvas.shape(
-        [
-            (-0.5 * size, -0.16 * size),
-            (0.58 * size, -0.2 * size),
-            (0.53 * size, -0.13 * size),
-            (-0.46 * size, -0.1 * size),
-        ],
-        palette.accent,
-        at=(x, y),
-    )
+    here.shape([(-0.55, -0.2), (0.62, -0.24), (0.4, 0.05), (-0.4, 0.05)], dark)
+    here.shape([(-0.5, -0.16), (0.58, -0.2), (0.53, -0.13), (-0.46, -0.1)], palette.accent)
+    half = 0.008 / here.size  # of a mast: as thick on small ships as on large ones
     for mast, tall in ((-0.24, 0.95), (0.14, 1.2)):
-        canvas.shape(
-            [
-                (mast * size - 0.008, -0.1 * size),
-                (mast * size + 0.008, -0.1 * size),
-                (mast * size + 0.008, -tall * size),
-                (mast * size - 0.008, -tall * size),
-            ],
-            dark,
-            at=(x, y),
-        )
+        here.block(mast - half, mast + half, -tall, -0.1, dark)
         for low, high in ((0.3, 0.62), (0.66, 0.92)):
             belly = 0.34 * (1.15 - high * 0.5)
-            canvas.shape(
-                [
-                    ((mast - 0.16) * size, -low * tall * size),
-                    ((mast + belly * 0.8) * size, -(low + 0.02) * tall * size),
-                    ((mast + belly) * size, -(low + high) / 2 * tall * size),
-                    ((mast + belly * 0.6) * size, -high * tall * size),
-                    ((mast - 0.12) * size, -high * tall * size),
-                ],
-                palette.second,
-                at=(x, y),
-            )
-    canvas.shape(
-        [(0.14 * size, -1.2 * size), (0.36 * size, -1.15 * size), (0.14 * size, -1.1 * size)],
-        palette.accent,
-        at=(x, y),
-    )
+            sail = [
+                (mast - 0.16, -low * tall),
+                (mast + belly * 0.8, -(low + 0.02) * tall),
+                (mast + belly, -(low + high) / 2 * tall),
+                (mast + belly * 0.6, -high * tall),
+                (mast - 0.12, -high * tall),
+            ]
+            here.shape(sail, palette.second)
+    here.shape([(0.14, -1.2), (0.36, -1.15), (0.14, -1.1)], palette.accent)
 
 
-def _lighthouse(canvas: Canvas, palette: Palette, x: Number, y: Number, tall: Number) -> None:
+def _lighthouse(here: Frame, palette: Palette, tall: Number) -> None:
     rock = mix(palette.near, (30, 26, 34), 0.4)
-    canvas.glow(x, y - tall * canvas.aspect, 0.16, palette.lit, 0.7)
+    here.canvas.glow(*here.at(0, -tall), 0.16, palette.lit, 0.7)
     beam = mix(mix(palette.haze, palette.lit, 0.5), palette.sky[1], 0.35)
-    canvas.shape([(0, -tall), (0.9, -tall - 0.14), (0.9, -tall + 0.03)], beam, at=(x, y))
+    here.shape([(0, -tall), (0.9, -tall - 0.14), (0.9, -tall + 0.03)], beam)
     for part in range(5):
         low, high = 0.9 * tall * part / 5, 0.9 * tall * (part + 1) / 5
         wide_low, wide_high = 0.075 - 0.035 * low / tall, 0.075 - 0.035 * high / tall
-        colour = palette.accent if part % 2 == 0 else palette.second
-        canvas.shape(
-            [(-wide_low, -low), (wide_low, -low), (wide_high, -high), (-wide_high, -high)], colour, at=(x, y)
-        )
-    canvas.shape(
-        [(-0.055, -0.9 * tall), (0.055, -0.9 * tall), (0.055, -0.93 * tall), (-0.055, -0.93 * tall)],
-        rock,
-        at=(x, y),
-    )
-    canvas.shape(
-        [(-0.03, -0.93 * tall), (0.03, -0.93 * tall), (0.03, -1.02 * tall), (-0.03, -1.02 * tall)],
-        palette.lit,
-        at=(x, y),
-    )
-    canvas.shape([(-0.045, -1.02 * tall), (0.045, -1.02 * tall), (0, -1.1 * tall)], palette.accent, at=(x, y))
-    canvas.shape(blob(0, 0.02, 0.2, petals=5, depth=0.08), rock, at=(x, y))
+        band = [(-wide_low, -low), (wide_low, -low), (wide_high, -high), (-wide_high, -high)]
+        here.shape(band, palette.accent if part % 2 == 0 else palette.second)
+    here.block(-0.055, 0.055, -0.93 * tall, -0.9 * tall, rock)
+    here.block(-0.03, 0.03, -1.02 * tall, -0.93 * tall, palette.lit)
+    here.shape([(-0.045, -1.02 * tall), (0.045, -1.02 * tall), (0, -1.1 * tall)], palette.accent)
+    here.shape([(x, y + 0.02) for x, y in blob(0.2, petals=5, depth=0.08)], rock)
 
 
 def river(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Generator) -> None:
@@ -138,79 +90,48 @@ def river(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Generat
     water = mix(palette.second, palette.sky[2], 0.3)
     canvas.below([(0, shore), (1, shore)], water)
     x = -0.04 * rng.random()
-    walls = (
-        palette.accent,
-        palette.near,
-        palette.far,
-        mix(palette.accent, palette.near, 0.5),
-        mix(palette.far, (255, 255, 255), 0.35),
-    )
+    plaster, sandstone = mix(palette.accent, palette.near, 0.5), mix(palette.far, (255, 255, 255), 0.35)
+    walls = (palette.accent, palette.near, palette.far, plaster, sandstone)
     while x < 1:
         wide = 0.13 + 0.08 * rng.random() + 0.05 * style.size
         tall = (0.28 + 0.24 * rng.random()) * (0.75 + 0.5 * style.size)
-        _house(canvas, palette, x, shore, wide, tall, walls[int(rng.integers(len(walls)))], water, rng)
+        wall = walls[int(rng.integers(len(walls)))]
+        _house(canvas.around(x, shore), palette, wide, tall, wall, water, rng)
         x += wide
     canvas.line([(0, shore), (1, shore)], mix(palette.near, (40, 35, 40), 0.5), 0.02)
     if style.amount > 0.5:
-        _bridge(canvas, palette, 0.2 + 0.6 * style.place)
+        _bridge(canvas.around(0.2 + 0.6 * style.place, 0.83), palette)
     else:
-        boat = 0.25 + 0.5 * style.place
-        canvas.shape(
-            [(-0.16, -0.05), (0.16, -0.05), (0.11, 0.02), (-0.11, 0.02)], palette.near, at=(boat, 0.83)
-        )
-        canvas.shape(
-            [(-0.005, -0.05), (0.005, -0.05), (0.005, -0.24), (-0.005, -0.24)], palette.near, at=(boat, 0.83)
-        )
-        canvas.shape(
-            [(0.01, -0.07), (0.13, -0.08), (0.01, -0.23)],
-            mix(palette.accent, (255, 255, 255), 0.4),
-            at=(boat, 0.83),
-        )
+        boat = canvas.around(0.25 + 0.5 * style.place, 0.83)
+        boat.shape([(-0.16, -0.05), (0.16, -0.05), (0.11, 0.02), (-0.11, 0.02)], palette.near)
+        boat.block(-0.005, 0.005, -0.24, -0.05, palette.near)
+        boat.shape([(0.01, -0.07), (0.13, -0.08), (0.01, -0.23)], mix(palette.accent, (255, 255, 255), 0.4))
     for _ in range(16):
         rx, ry, reach = rng.random(), shore + 0.03 + (0.97 - shore) * rng.random(), 0.03 + 0.08 * rng.random()
         canvas.line([(rx - reach, ry), (rx + reach, ry)], mix(water, (255, 255, 255), 0.28), 0.007)
 
 
 def _house(
-    canvas: Canvas,
+    here: Frame,
     palette: Palette,
-    x: Number,
-    shore: Number,
     wide: Number,
     tall: Number,
     wall: Colour,
     water: Colour,
     rng: np.random.Generator,
 ) -> None:
-    roof = mix(palette.near, (90, 40, 40), 0.3)
+    """A front, its mirror below, and two windows a floor; its left foot is the origin."""
     stepped = rng.random() < 0.4
-    gable = [(0.0, -tall), (wide / 2, -tall - 0.6 * wide), (wide, -tall)]
+    mirror = [(0, 0), (wide, 0), (wide, 0.75 * tall), (wide / 2, 0.75 * tall + 0.4 * wide), (0, 0.75 * tall)]
+    here.shape(mirror, mix(water, wall, 0.4))
+    here.block(0, wide, -tall, 0, wall)
     if stepped:
-        gable = [
-            (wide * t, -tall - 0.5 * wide * h)
-            for t, h in (
-                (0, 0),
-                (0, 0.3),
-                (0.2, 0.3),
-                (0.2, 0.65),
-                (0.38, 0.65),
-                (0.38, 1),
-                (0.62, 1),
-                (0.62, 0.65),
-                (0.8, 0.65),
-                (0.8, 0.3),
-                (1, 0.3),
-                (1, 0),
-            )
-        ]
-    mirror = mix(water, wall, 0.4)
-    canvas.shape(
-        [(0, 0), (wide, 0), (wide, 0.75 * tall), (wide / 2, 0.75 * tall + 0.4 * wide), (0, 0.75 * tall)],
-        mirror,
-        at=(x, shore),
-    )
-    canvas.shape([(0, 0), (wide, 0), (wide, -tall), (0, -tall)], wall, at=(x, shore))
-    canvas.shape(gable, wall if stepped else roof, at=(x, shore))
+        stairs = [(0, 0), (0, 0.3), (0.2, 0.3), (0.2, 0.65), (0.38, 0.65), (0.38, 1)]
+        stairs += [(1 - t, h) for t, h in reversed(stairs)]
+        here.shape([(wide * t, -tall - 0.5 * wide * h) for t, h in stairs], wall)
+    else:
+        roof = mix(palette.near, (90, 40, 40), 0.3)
+        here.shape([(0, -tall), (wide / 2, -tall - 0.6 * wide), (wide, -tall)], roof)
     pane = palette.lit if palette.night else mix(palette.lit, (255, 255, 255), 0.35)
     dark = mix(wall, (30, 30, 50), 0.6)
     rows = max(2, round(tall / 0.11))
@@ -218,75 +139,49 @@ def _house(
         for column in range(2):
             glows = rng.random() < (0.7 if palette.night else 0.3)
             left, top = wide * (0.2 + 0.36 * column), -tall + 0.03 + row * (tall - 0.03) / rows
-            canvas.shape(
-                [
-                    (left, top),
-                    (left + 0.22 * wide, top),
-                    (left + 0.22 * wide, top + 0.055),
-                    (left, top + 0.055),
-                ],
-                pane if glows else dark,
-                at=(x, shore),
-            )
+            here.block(left, left + 0.22 * wide, top, top + 0.055, pane if glows else dark)
 
 
-def _bridge(canvas: Canvas, palette: Palette, x: Number) -> None:
+def _bridge(here: Frame, palette: Palette) -> None:
     stone = mix(palette.near, palette.far, 0.45)
     arch = [(t - 0.5, -0.16 * math.cos(math.pi * (t - 0.5))) for t in np.linspace(0, 1, 30).tolist()]
-    hollow = [(0.72 * px, 0.86 * py + 0.06) for px, py in reversed(arch)]
-    canvas.shape([(-0.5, 0.1), *arch, (0.5, 0.1), *hollow], stone, at=(x, 0.83))
-    canvas.line(
-        [(x + px, 0.83 + (py - 0.035) * canvas.aspect) for px, py in arch],
-        mix(stone, (255, 255, 255), 0.3),
-        0.016,
-    )
+    hollow = [(0.72 * x, 0.86 * y + 0.06) for x, y in reversed(arch)]
+    here.shape([(-0.5, 0.1), *arch, (0.5, 0.1), *hollow], stone)
+    here.line([(x, y - 0.035) for x, y in arch], mix(stone, (255, 255, 255), 0.3), 0.016)
 
 
 def coral(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Generator) -> None:
     """Light from above, corals below, and fish of one school."""
-    canvas.sky([mix(palette.sky[2], palette.far, 0.4), palette.far, mix(palette.far, palette.near, 0.7)])
+    deep, light_x = mix(palette.far, palette.near, 0.7), 0.2 + 0.6 * (1 - style.place)
+    canvas.sky([mix(palette.sky[2], palette.far, 0.4), palette.far, deep])
     for ray in range(4):
-        top, foot = 0.2 + 0.6 * (1 - style.place) + 0.06 * (ray - 1.5), 0.1 + 0.27 * ray + 0.1 * rng.random()
+        top, foot = light_x + 0.06 * (ray - 1.5), 0.1 + 0.27 * ray + 0.1 * rng.random()
         for part in range(12):  # fading with the depth
             t, end = part / 12, (part + 1) / 12
-            depth = mix(palette.far, mix(palette.far, palette.near, 0.7), max(0.0, 2 * 0.85 * t - 1))
+            depth = mix(palette.far, deep, max(0.0, 2 * 0.85 * t - 1))
             pale = mix(depth, mix(palette.sky[2], palette.sun, 0.5), 0.34 * (1 - t))
             edges = [(top + (foot - top) * s, 0.015 + 0.035 * s, 0.85 * s) for s in (t, end)]
             (a, a_half, a_y), (b, b_half, b_y) = edges
             canvas.polygon([(a - a_half, a_y), (a + a_half, a_y), (b + b_half, b_y), (b - b_half, b_y)], pale)
-    canvas.glow(0.2 + 0.6 * (1 - style.place), -0.02, 0.5, palette.sun, 0.7)
+    canvas.glow(light_x, -0.02, 0.5, palette.sun, 0.7)
+    tints = (palette.accent, palette.second, mix(palette.accent, palette.far, 0.5))
     for layer in range(2):
         shade = mix(palette.far, palette.near, 0.4 + 0.3 * layer)
         canvas.below(ridge(rng, base=0.78 + 0.08 * layer, height=0.05, rough=0.5), shade)
         for _ in range(3 + round(3 * style.amount)):
-            tint = (palette.accent, palette.second, mix(palette.accent, palette.far, 0.5))[
-                int(rng.integers(3))
-            ]
-            _branch(
-                canvas,
-                rng.random(),
-                0.86 + 0.09 * layer,
-                0.1 + 0.1 * rng.random(),
-                mix(shade, tint, 0.35 + 0.5 * layer),
-                rng,
-            )
+            colour = mix(shade, tints[int(rng.integers(3))], 0.35 + 0.5 * layer)
+            _branch(canvas, rng.random(), 0.86 + 0.09 * layer, 0.1 + 0.1 * rng.random(), colour, rng)
     canvas.below(ridge(rng, base=0.95, height=0.02, rough=0.2), palette.near)
     school = palette.second if style.turn > 0.5 else palette.accent
-    heading = 1 if style.place > 0.5 else -1
+    facing = 1 if style.place > 0.5 else -1
+    x, y = 0.3 + 0.4 * style.place, 0.42
     if style.size > 0.5:
-        _turtle(canvas, palette, 0.3 + 0.4 * style.place, 0.42, 0.13 + 0.06 * style.size, heading)
+        _turtle(canvas.around(x, y, 0.13 + 0.06 * style.size, facing=facing), palette)
     else:
-        _fish(canvas, 0.3 + 0.4 * style.place, 0.42, 0.19, palette.accent, palette.second, heading)
+        _fish(canvas.around(x, y, 0.19, facing=facing), palette.accent, palette.second)
     for fx, fy in rng.normal(0, 1, (5 + round(9 * style.amount), 2)).tolist():
-        _fish(
-            canvas,
-            0.5 + 0.26 * fx,
-            0.62 + 0.05 * fy,
-            0.045,
-            school,
-            mix(school, (255, 255, 255), 0.5),
-            heading,
-        )
+        here = canvas.around(0.5 + 0.26 * fx, 0.62 + 0.05 * fy, 0.045, facing=facing)
+        _fish(here, school, mix(school, (255, 255, 255), 0.5))
     for bx, by, size in rng.random((14, 3)).tolist():
         canvas.ring(bx, 0.08 + 0.8 * by, 0.008 + 0.014 * size, mix(palette.far, (255, 255, 255), 0.55), 0.006)
 
@@ -302,46 +197,22 @@ def _branch(
         canvas.disc(*tip, 0.02, colour)
 
 
-def _fish(
-    canvas: Canvas, x: Number, y: Number, size: Number, colour: Colour, fin: Colour, heading: int
-) -> None:
-    canvas.shape(
-        [
-            (-0.8 * size * heading, 0),
-            (-1.4 * size * heading, -0.5 * size),
-            (-1.4 * size * heading, 0.5 * size),
-        ],
-        fin,
-        at=(x, y),
-    )
-    canvas.shape(
-        [(0, -0.4 * size), (-0.6 * size * heading, -0.85 * size), (-0.5 * size * heading, -0.2 * size)],
-        fin,
-        at=(x, y),
-    )
-    canvas.oval(x, y, size, 0.55 * size, colour)
-    canvas.oval(x - 0.1 * size * heading, y, 0.12 * size, 0.5 * size, mix(colour, (255, 255, 255), 0.6))
-    canvas.disc(x + 0.6 * size * heading, y - 0.12 * size * canvas.aspect, 0.09 * size, (25, 25, 35))
+def _fish(here: Frame, colour: Colour, fin: Colour) -> None:
+    here.shape([(-0.8, 0), (-1.4, -0.5), (-1.4, 0.5)], fin)
+    here.shape([(0, -0.4), (-0.6, -0.85), (-0.5, -0.2)], fin)
+    here.oval(0, 0, 1, 0.55, colour)
+    here.oval(-0.1, 0, 0.12, 0.5, mix(colour, (255, 255, 255), 0.6))
+    here.disc(0.6, -0.12, 0.09, (25, 25, 35))
 
 
-def _turtle(canvas: Canvas, palette: Palette, x: Number, y: Number, size: Number, heading: int) -> None:
+def _turtle(here: Frame, palette: Palette) -> None:
     skin = mix(palette.second, palette.far, 0.35)
     for side, swing in ((0.75, -1.0), (0.75, 1.0), (-0.7, -0.7), (-0.7, 0.7)):
-        canvas.shape(
-            [
-                (side * size * heading * 0.7, 0.2 * swing * size),
-                (side * size * heading * 1.25, 0.95 * swing * size),
-                (side * size * heading * 0.2, 0.55 * swing * size),
-            ],
-            skin,
-            at=(x, y),
-        )
-    canvas.oval(x + 1.12 * size * heading, y, 0.3 * size, 0.24 * size, skin)
-    canvas.disc(x + 1.22 * size * heading, y - 0.06 * size * canvas.aspect, 0.05 * size, (25, 25, 35))
-    canvas.oval(x, y, size, 0.74 * size, mix(palette.accent, palette.near, 0.35))
-    for px, py in ((0, 0), (0.5, 0), (-0.5, 0), (0.25, -0.38), (-0.25, -0.38), (0.25, 0.38), (-0.25, 0.38)):
-        canvas.shape(
-            blob(0, 0, 0.19 * size, petals=6, depth=0.06),
-            mix(palette.accent, palette.second, 0.45),
-            at=(x + px * size, y + py * size * canvas.aspect),
-        )
+        flipper = [(side * 0.7, 0.2 * swing), (side * 1.25, 0.95 * swing), (side * 0.2, 0.55 * swing)]
+        here.shape(flipper, skin)
+    here.oval(1.12, 0, 0.3, 0.24, skin)
+    here.disc(1.22, -0.06, 0.05, (25, 25, 35))
+    here.oval(0, 0, 1, 0.74, mix(palette.accent, palette.near, 0.35))
+    plate = blob(0.19, petals=6, depth=0.06)
+    for x, y in ((0, 0), (0.5, 0), (-0.5, 0), (0.25, -0.38), (-0.25, -0.38), (0.25, 0.38), (-0.25, 0.38)):
+        here.shape([(x + px, y + py) for px, py in plate], mix(palette.accent, palette.second, 0.45))

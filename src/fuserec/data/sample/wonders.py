@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fuserec.data.sample.canvas import Canvas, Colour, Number, blob, mix, ridge
+from fuserec.data.sample.canvas import Canvas, Colour, Frame, Number, blob, mix, ridge
 from fuserec.data.sample.heavens import light, sparkle
 from fuserec.data.sample.palettes import Palette
 from fuserec.data.sample.style import Style
@@ -15,43 +15,31 @@ __all__ = ["city", "clockwork", "garden"]
 
 
 def city(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Generator) -> None:
-    """Towers behind towers with lit windows, and a train or a rooftop in front."""
+    """Towers behind towers with lit windows, and a train in front."""
     canvas.sky(palette.sky)
     sparkle(canvas, palette, rng, count=30, down_to=0.4)
     light(canvas, palette, 0.2 + 0.6 * (1 - style.place), 0.2 + 0.1 * style.amount, 0.1 + 0.05 * style.size)
     for layer in range(3):
         share = (layer + 1) / 3
         colour = mix(mix(palette.far, palette.haze, 0.6 * (1 - share)), palette.near, share**1.5)
+        glowing = 0.15 + 0.35 * share + 0.25 * palette.night
         x = -0.05 * rng.random()
         while x < 1:
             wide = 0.08 + 0.09 * rng.random() + 0.03 * layer
             heroic = math.exp(-(((x + wide / 2 - 0.15 - 0.7 * style.place) / 0.2) ** 2))
             top = 0.62 + 0.1 * layer - (0.14 + 0.2 * style.size) * heroic - 0.14 * rng.random()
-            _tower(
-                canvas,
-                palette,
-                x,
-                top,
-                wide,
-                colour,
-                glowing=0.15 + 0.35 * share + 0.25 * palette.night,
-                rng=rng,
-            )
+            _tower(canvas, palette, x, top, wide, colour, glowing=glowing, rng=rng)
             x += wide + 0.012 * rng.random()
     street = mix(palette.near, (15, 12, 25), 0.5)
     canvas.below([(0, 0.9), (1, 0.9)], street)
     carriage = mix(palette.accent, palette.near, 0.1)
-    start = -0.15 + 0.5 * style.place
     for car in range(2 + round(style.amount)):
-        left = start + 0.34 * car
-        canvas.shape(
-            [(0, 0), (0.32, 0), (0.32, -0.085), (0.305, -0.1), (0.015, -0.1), (0, -0.085)],
-            carriage,
-            at=(left, 0.925),
-        )
+        here = canvas.around(-0.15 + 0.5 * style.place + 0.34 * car, 0.925)
+        here.shape([(0, 0), (0.32, 0), (0.32, -0.085), (0.305, -0.1), (0.015, -0.1), (0, -0.085)], carriage)
         for pane in range(5):
-            canvas.box(left + 0.025 + 0.058 * pane, 0.925 - 0.082 * canvas.aspect, 0.042, 0.036, palette.lit)
-        canvas.box(left, 0.925 - 0.03 * canvas.aspect, 0.32, 0.008, palette.second)
+            left = 0.025 + 0.058 * pane
+            here.block(left, left + 0.042, -0.082, -0.046, palette.lit)
+        here.block(0, 0.32, -0.03, -0.022, palette.second)
     canvas.line([(0, 0.935), (1, 0.935)], mix(street, palette.lit, 0.35), 0.008)
 
 
@@ -100,69 +88,39 @@ def garden(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Genera
         for _ in range(round(2 + 4 * style.amount)):
             x, y = line[int(rng.integers(len(line)))]
             radius = (0.035 + 0.03 * share) * (0.8 + 0.6 * rng.random())
-            canvas.shape(
-                blob(0, 0, radius, petals=8, depth=0.06), mix(ground, palette.near, 0.3), at=(x, y + 0.01)
-            )
+            bush = blob(radius, petals=8, depth=0.06)
+            canvas.around(x, y + 0.01).shape(bush, mix(ground, palette.near, 0.3))
             for dot_x, dot_y in (rng.random((4, 2)) - 0.5).tolist():
-                canvas.disc(
-                    x + dot_x * radius,
-                    y + dot_y * radius,
-                    0.009,
-                    mix(palette.accent, palette.second, rng.random()),
-                )
+                berry = mix(palette.accent, palette.second, rng.random())
+                canvas.disc(x + dot_x * radius, y + dot_y * radius, 0.009, berry)
     count = 3 + round(3 * style.amount)
     petals = 5 + round(5 * style.size)
+    stem = mix(palette.near, (20, 60, 40), 0.3)
     for flower in range(count):
         x = (flower + 0.25 + 0.5 * rng.random()) / count
         hero = math.exp(-(((x - 0.2 - 0.6 * style.place) / 0.25) ** 2))
         y = 0.78 - 0.22 * hero - 0.1 * rng.random()
-        radius = 0.05 + 0.05 * style.size + 0.05 * hero
-        stem = mix(palette.near, (20, 60, 40), 0.3)
         bend = 0.05 * (rng.random() - 0.5)
-        canvas.line([(x + bend, 1.01), (x + bend / 2, (1 + y) / 2), (x, y)], stem, 0.014)
+        middle = x + bend / 2, (1 + y) / 2
+        canvas.line([(x + bend, 1.01), middle, (x, y)], stem, 0.014)
         for side in (-1, 1):
-            canvas.shape(
-                [(0, 0), (side * 0.09, -0.07), (side * 0.12, -0.015), (side * 0.06, 0.02)],
-                stem,
-                at=(x + bend / 2, (1 + y) / 2 + 0.02 * side),
-            )
-        colour = palette.accent if rng.random() < 0.65 else palette.second
-        _flower(
-            canvas,
-            x,
-            y,
-            radius,
-            petals,
-            colour,
-            palette.second if colour is palette.accent else palette.accent,
-            turn=rng.random(),
-        )
+            leaf = canvas.around(middle[0], middle[1] + 0.02 * side, facing=side)
+            leaf.shape([(0, 0), (0.09, -0.07), (0.12, -0.015), (0.06, 0.02)], stem)
+        colours = (palette.accent, palette.second)
+        colour, heart = colours if rng.random() < 0.65 else colours[::-1]
+        here = canvas.around(x, y, 0.05 + 0.05 * style.size + 0.05 * hero)
+        _flower(here, petals, colour, heart, turn=rng.random())
 
 
-def _flower(
-    canvas: Canvas,
-    x: Number,
-    y: Number,
-    radius: Number,
-    petals: int,
-    colour: Colour,
-    heart: Colour,
-    *,
-    turn: Number,
-) -> None:
-    for ring, size in ((1.0, 1.0), (0.66, 0.8)):
+def _flower(here: Frame, petals: int, colour: Colour, heart: Colour, *, turn: Number) -> None:
+    for ring, size, shift in ((1.0, 1.0, 0.0), (0.66, 0.8, 0.5)):
         shade = mix(colour, (255, 255, 255), 0.28 * (1 - ring) * 2)
         for petal in range(petals):
-            angle = 2 * math.pi * (petal + turn + (0.5 if ring < 1 else 0)) / petals
-            reach = 0.62 * radius * ring
-            canvas.disc(
-                x + reach * math.cos(angle),
-                y + reach * math.sin(angle) * canvas.aspect,
-                0.95 * radius * size / petals**0.5,
-                shade,
-            )
-    canvas.disc(x, y, 0.3 * radius, heart)
-    canvas.disc(x, y, 0.16 * radius, mix(heart, (60, 30, 20), 0.35))
+            angle = 2 * math.pi * (petal + turn + shift) / petals
+            x, y = 0.62 * ring * math.cos(angle), 0.62 * ring * math.sin(angle)
+            here.disc(x, y, 0.95 * size / petals**0.5, shade)
+    here.disc(0, 0, 0.3, heart)
+    here.disc(0, 0, 0.16, mix(heart, (60, 30, 20), 0.35))
 
 
 def clockwork(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Generator) -> None:
@@ -171,84 +129,49 @@ def clockwork(canvas: Canvas, palette: Palette, style: Style, rng: np.random.Gen
     canvas.glow(0.5, 0.4, 0.5, palette.sun, 0.35)
     metals = (palette.far, palette.accent, palette.second, palette.near, mix(palette.far, palette.near, 0.5))
     for _ in range(5 + round(6 * style.amount)):
-        gear_x, gear_y, size = rng.random(3).tolist()
+        x, y, size = rng.random(3).tolist()
         colour = mix(metals[int(rng.integers(5))], palette.sky[1], 0.45)
-        _gear(
-            canvas,
-            gear_x,
-            gear_y,
-            0.1 + 0.12 * size,
-            colour,
-            teeth=int(rng.integers(10, 18)),
-            turn=rng.random(),
-            hole=palette.sky[1],
-        )
+        teeth = int(rng.integers(10, 18))
+        gear = canvas.around(x, y, 0.1 + 0.12 * size)
+        _gear(gear, colour, teeth=teeth, turn=rng.random(), hole=palette.sky[1])
     x, y, radius = 0.3 + 0.4 * style.place, 0.44, 0.24 + 0.1 * style.size
-    for angle, share, metal in (
-        (0.7, 0.62, palette.second),
-        (2.4, 0.5, palette.accent),
-        (4.2, 0.55, palette.far),
-    ):
-        angle += 0.6 * (rng.random() - 0.5)
-        reach = radius * (1.02 + share)
-        _gear(
-            canvas,
-            x + reach * math.cos(angle),
-            y + reach * math.sin(angle) * canvas.aspect,
-            radius * share,
-            metal,
-            teeth=14,
-            turn=rng.random(),
-            hole=mix(metal, palette.near, 0.6),
-        )
-    _gear(canvas, x, y, radius * 1.12, palette.near, teeth=28, turn=0.0, hole=palette.near)
-    canvas.disc(x, y, radius * 0.97, mix(palette.far, palette.near, 0.25))
-    canvas.disc(x, y, radius * 0.88, mix(palette.sun, palette.far, 0.15))
+    dial = canvas.around(x, y, radius)
+    wheels = ((0.7, 0.62, palette.second), (2.4, 0.5, palette.accent), (4.2, 0.55, palette.far))
+    for middle, share, metal in wheels:
+        angle, reach = middle + 0.6 * (rng.random() - 0.5), 1.02 + share
+        place = dial.at(reach * math.cos(angle), reach * math.sin(angle))
+        wheel = canvas.around(*place, radius * share)
+        _gear(wheel, metal, teeth=14, turn=rng.random(), hole=mix(metal, palette.near, 0.6))
+    _gear(canvas.around(x, y, radius * 1.12), palette.near, teeth=28, turn=0.0, hole=palette.near)
+    dial.disc(0, 0, 0.97, mix(palette.far, palette.near, 0.25))
+    dial.disc(0, 0, 0.88, mix(palette.sun, palette.far, 0.15))
     for hour in range(12):
-        angle = math.pi * hour / 6
-        a, b = (0.68, 0.8) if hour % 3 else (0.62, 0.82)
-        canvas.line(
-            [
-                (x + radius * r * math.cos(angle), y + radius * r * math.sin(angle) * canvas.aspect)
-                for r in (a, b)
-            ],
-            palette.near,
-            0.012 if hour % 3 else 0.02,
-        )
+        inner, outer, thick = (0.68, 0.8, 0.012) if hour % 3 else (0.62, 0.82, 0.02)
+        _hand(dial, math.pi * hour / 6, inner, outer, palette.near, thick)
     for reach, thick in ((0.42, 0.026), (0.64, 0.016)):
-        angle = 2 * math.pi * rng.random()
-        canvas.line(
-            [
-                (x, y),
-                (x + radius * reach * math.cos(angle), y + radius * reach * math.sin(angle) * canvas.aspect),
-            ],
-            palette.near,
-            thick,
-        )
-    canvas.disc(x, y, 0.08 * radius, palette.accent)
+        _hand(dial, 2 * math.pi * rng.random(), 0, reach, palette.near, thick)
+    dial.disc(0, 0, 0.08, palette.accent)
     swing = x + 0.16 * (rng.random() - 0.5)
     foot = min(0.94, y + (radius * 1.12 + 0.3) * canvas.aspect)
-    canvas.line([(x, y + radius * 1.1 * canvas.aspect), (swing, foot)], palette.near, 0.014)
+    canvas.line([dial.at(0, 1.1), (swing, foot)], palette.near, 0.014)
     canvas.disc(swing, foot, 0.06, palette.accent)
     canvas.disc(swing - 0.015, foot - 0.012, 0.022, mix(palette.accent, (255, 255, 255), 0.5))
 
 
-def _gear(
-    canvas: Canvas,
-    x: Number,
-    y: Number,
-    radius: Number,
-    colour: Colour,
-    *,
-    teeth: int,
-    turn: Number,
-    hole: Colour,
+def _hand(
+    dial: Frame, angle: Number, inner: Number, outer: Number, colour: Colour, thickness: Number
 ) -> None:
+    """A line on the dial from the inner to the outer distance."""
+    x, y = math.cos(angle), math.sin(angle)
+    dial.line([(inner * x, inner * y), (outer * x, outer * y)], colour, thickness)
+
+
+def _gear(here: Frame, colour: Colour, *, teeth: int, turn: Number, hole: Colour) -> None:
     corners = []
     for step in range(4 * teeth):
         angle = 2 * math.pi * (step + 4 * turn) / (4 * teeth)
-        reach = radius * (1.0 if step % 4 in {0, 1} else 0.86)
+        reach = 1.0 if step % 4 in {0, 1} else 0.86
         corners.append((reach * math.cos(angle), reach * math.sin(angle)))
-    canvas.shape(corners, colour, at=(x, y))
-    canvas.ring(x, y, 0.72 * radius, mix(colour, hole, 0.45), 0.07 * radius)
-    canvas.disc(x, y, 0.22 * radius, hole)
+    here.shape(corners, colour)
+    here.canvas.ring(here.x, here.y, 0.72 * here.size, mix(colour, hole, 0.45), 0.07 * here.size)
+    here.disc(0, 0, 0.22, hole)
