@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-from fuserec.cli.page import Bar, Card, Page, Shelf, render
+from fuserec.demo.page import Bar, Card, Page, Shelf, render
 
 PICTURE = "data:image/png;base64,AAAA"
 

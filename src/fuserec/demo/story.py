@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from fuserec.batch import Pairs, Prepared
-from fuserec.cli.page import Bar, Card, Page, Shelf, render
 from fuserec.data.dataset import Dataset
+from fuserec.demo.page import Bar, Card, Page, Shelf, render
 from fuserec.index.answers import Answer, answers
 from fuserec.index.build import assemble
 from fuserec.index.recommend import Recommender

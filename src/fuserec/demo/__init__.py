@@ -1,0 +1,1 @@
+"""The whole way on an invented shop, from raw files to a page of pictures."""
