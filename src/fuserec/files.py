@@ -27,6 +27,7 @@ from fuserec.errors import DataError
 __all__ = [
     "hash_json",
     "new_folder",
+    "read_array",
     "read_arrays",
     "read_json",
     "sha256_file",
@@ -35,10 +36,11 @@ __all__ = [
     "write_text",
 ]
 
-_BROKEN_ARCHIVE = (
+_BROKEN_ARRAYS = (
     OSError,
     ValueError,
     EOFError,
+    KeyError,
     MemoryError,
     OverflowError,
     RuntimeError,
@@ -48,7 +50,7 @@ _BROKEN_ARCHIVE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What numpy raises on an .npz that is cut short, damaged, something else, or holds pickled objects."""
+"""What numpy raises on files that are cut short, damaged, something else, or hold pickled objects."""
 
 
 @contextmanager
@@ -144,6 +146,25 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name}, which is no number in JSON")
 
 
+def read_array(path: Path) -> NDArray[Any]:
+    """The array of an .npy file, memory-mapped, never unpickled.
+
+    Raises:
+        DataError: the file is missing, cut short, damaged, or no .npy.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            archive = file.read(2) == b"PK"
+        array = None if archive else np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise DataError(f"expected the file {path}, but it does not exist") from error
+    except _BROKEN_ARRAYS as error:
+        raise DataError(f"expected an array in {path}, got: {_first_line(error)}") from error
+    if array is None:
+        raise DataError(f"expected one array in {path}, got an archive of several; name it .npz")
+    return np.asanyarray(array)
+
+
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz file by name, never unpickled.
 
@@ -157,12 +178,15 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             arrays = None if isinstance(archive, np.ndarray) else {name: archive[name] for name in archive}
     except FileNotFoundError as error:
         raise DataError(f"expected the file {path}, but it does not exist") from error
-    except _BROKEN_ARCHIVE as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise DataError(f"expected named arrays in {path}, got: {reason}") from error
+    except _BROKEN_ARRAYS as error:
+        raise DataError(f"expected named arrays in {path}, got: {_first_line(error)}") from error
     if arrays is None:
-        raise DataError(f"expected named arrays in {path}, got a single one")
+        raise DataError(f"expected named arrays in {path}, got a single one; name it .npy")
     return arrays
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def sha256_file(path: Path) -> str:

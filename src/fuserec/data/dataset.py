@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from fuserec.data.ids import parse_id, rows_of, series_of
 from fuserec.data.schema import DATASET_FORMAT, FORMAT_VERSION, OLDEST_READABLE, PARTS, Manifest
-from fuserec.data.sources.arrays import read_npy, read_npz
 from fuserec.errors import ConfigError, DataError, nearest
-from fuserec.files import hash_json, read_json, sha256_file
+from fuserec.files import hash_json, read_array, read_arrays, read_json, sha256_file
 
 if TYPE_CHECKING:
     from fuserec.batch import Modality, Prepared
@@ -217,16 +216,16 @@ class Dataset:
         features = graph = None
         present = torch.zeros(self.num_items, dtype=torch.bool)
         if entry.graph is not None:
-            arrays = read_npz(self.path / "graphs" / f"{name}.npz")
+            arrays = read_arrays(self.path / "graphs" / f"{name}.npz")
             graph = KnnGraph(
                 neighbours=torch.from_numpy(arrays["neighbours"].astype(np.int64)),
                 weights=torch.from_numpy(arrays["weights"]),
             )
             present = (graph.neighbours >= 0).any(dim=1)
         if entry.features is not None:
-            matrix = read_npy(self.path / "features" / f"{name}.npy")
+            matrix = read_array(self.path / "features" / f"{name}.npy")
             features = torch.from_numpy(np.array(matrix, dtype=np.float32))
-            present = torch.from_numpy(np.array(read_npy(self.path / "features" / f"{name}.present.npy")))
+            present = torch.from_numpy(np.array(read_array(self.path / "features" / f"{name}.present.npy")))
         return Modality(name=name, present=present, features=features, graph=graph)
 
 

@@ -19,10 +19,10 @@ from fuserec.data.columns import find_id_column
 from fuserec.data.ids import as_ids, from_array, rows_of
 from fuserec.data.report import count
 from fuserec.data.schema import FeatureEntry, Finding
-from fuserec.data.sources.arrays import read_npy, read_npz
 from fuserec.data.sources.parquet import PARQUET_SUFFIXES, read_parquet
 from fuserec.data.sources.tables import require_file
 from fuserec.errors import DataError
+from fuserec.files import read_array, read_arrays
 
 __all__ = ["Features", "match_rows", "read_features"]
 
@@ -123,10 +123,10 @@ def match_rows(
 def _read(path: Path) -> tuple[NDArray[Any], pl.Series | None]:
     """The matrix, and the ids of its rows where the file has them."""
     if path.suffix.lower() == ".npy":
-        return read_npy(path), None
+        return read_array(path), None
     if path.suffix.lower() != ".npz":
         return _read_lists(path)
-    arrays = read_npz(path)
+    arrays = read_arrays(path)
     if set(arrays) != {"features", "ids"}:
         found = ", ".join(map(repr, arrays)) or "none"
         raise DataError(f"expected the arrays 'features' and 'ids' in {path}, found {found}")

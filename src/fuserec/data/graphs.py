@@ -18,9 +18,9 @@ from fuserec.data.features import match_rows
 from fuserec.data.ids import from_array
 from fuserec.data.report import count
 from fuserec.data.schema import Finding, GraphEntry
-from fuserec.data.sources.arrays import read_npz
 from fuserec.data.sources.tables import require_file
 from fuserec.errors import DataError
+from fuserec.files import read_arrays
 
 __all__ = ["NeighbourGraph", "read_graph"]
 
@@ -61,7 +61,7 @@ def read_graph(name: str, path: Path, item_ids: pl.Series, *, ordered: bool) -> 
             cannot be.
     """
     require_file(path, (".npz",))
-    arrays = read_npz(path)
+    arrays = read_arrays(path)
     weight_name = _check_names(path, arrays)
     neighbours, weights = arrays["neighbours"], arrays[weight_name]
     _check_arrays(path, neighbours, weights, weight_name)
