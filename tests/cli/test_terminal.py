@@ -3,14 +3,11 @@ from __future__ import annotations
 import io
 import json
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 
 from fuserec.cli import terminal
-
-if TYPE_CHECKING:
-    from fuserec.training.progress import Progress
+from fuserec.training.progress import Lines, Progress
 
 
 def watched(progress: Progress) -> None:
@@ -24,7 +21,7 @@ def watched(progress: Progress) -> None:
 def test_progress_off_a_terminal_is_plain_lines_on_stderr(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(terminal._Lines, "every", 0.0)
+    monkeypatch.setattr(Lines, "every", 0.0)
     watched(terminal.progress())
     written = capsys.readouterr()
     assert written.out == ""

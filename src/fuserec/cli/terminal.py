@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from fuserec.training.progress import Lines, Progress, Silent, figures_line
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
-
-    from fuserec.training.progress import Progress
 
 __all__ = ["note", "print_json", "print_markdown", "print_table", "progress"]
 
@@ -67,53 +66,8 @@ def _is_figure(cell: str) -> bool:
 def progress(*, quiet: bool = False) -> Progress:
     """Progress on stderr: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
     if quiet:
-        return _Quiet()
-    return _Bar() if sys.stderr.isatty() else _Lines()
-
-
-class _Quiet:
-    def start(self, total: int, description: str) -> None:
-        """Say nothing."""
-
-    def step(self, advance: int = 1, **figures: float) -> None:
-        """Say nothing."""
-
-    def note(self, text: str) -> None:
-        """Say nothing."""
-
-    def done(self) -> None:
-        """Say nothing."""
-
-
-class _Lines:
-    """At most one line every ten seconds, so that a log file stays short."""
-
-    every = 10.0
-
-    def __init__(self) -> None:
-        self._total = self._count = 0
-        self._description = ""
-        self._begun = self._told = 0.0
-
-    def start(self, total: int, description: str) -> None:
-        self._total, self._count, self._description = total, 0, description
-        self._begun = self._told = time.monotonic()
-
-    def step(self, advance: int = 1, **figures: float) -> None:
-        self._count += advance
-        now = time.monotonic()
-        if now - self._told >= self.every:
-            self._told = now
-            speed = self._count / (now - self._begun)
-            left = (self._total - self._count) / speed
-            done = f"{self._description} {self._count}/{self._total} {speed:.3g}/s"
-            note(f"{done} {_figures(figures)}".rstrip() + f"  {left:.0f} s left")
-
-    def note(self, text: str) -> None:
-        note(text)
-
-    def done(self) -> None:
-        """Nothing is open."""
+        return Silent()
+    return _Bar() if sys.stderr.isatty() else Lines()
 
 
 class _Bar:
@@ -148,7 +102,7 @@ class _Bar:
             self._task,
             advance=advance,
             speed="" if speed is None else f"{speed:.3g}/s",
-            figures=_figures(figures),
+            figures=figures_line(figures),
         )
 
     def note(self, text: str) -> None:
@@ -161,7 +115,3 @@ class _Bar:
         if self._bar is not None:
             self._bar.stop()
             self._bar = self._task = None
-
-
-def _figures(figures: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4g}" for name, value in figures.items())

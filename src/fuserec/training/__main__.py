@@ -13,16 +13,8 @@ from pathlib import Path
 from fuserec.errors import FuserecError
 from fuserec.training.config import load_recipe
 from fuserec.training.prepared import load_prepared
-from fuserec.training.progress import Silent
+from fuserec.training.progress import Lines
 from fuserec.training.run import evaluate_run, train
-
-
-class Lines(Silent):
-    """Notes as lines on standard error."""
-
-    def note(self, text: str) -> None:
-        """Print it."""
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from typing import Protocol, runtime_checkable
 
-__all__ = ["Progress", "Silent"]
+__all__ = ["Lines", "Progress", "Silent", "figures_line"]
 
 
 @runtime_checkable
@@ -42,3 +44,47 @@ class Silent:
 
     def done(self) -> None:
         """Ignore."""
+
+
+class Lines:
+    """Plain lines on standard error; of steps at most one every ten seconds, so that a log file stays short."""
+
+    every = 10.0
+
+    def __init__(self) -> None:
+        self._total = self._count = 0
+        self._description = ""
+        self._begun = self._told = 0.0
+
+    def start(self, total: int, description: str) -> None:
+        """Count from here."""
+        self._total, self._count, self._description = total, 0, description
+        self._begun = self._told = time.monotonic()
+
+    def step(self, advance: int = 1, **figures: float) -> None:
+        """Tell how far the work is, if the last line is old enough."""
+        self._count += advance
+        now = time.monotonic()
+        if now - self._told >= self.every:
+            self._told = now
+            speed = self._count / (now - self._begun)
+            left = (self._total - self._count) / speed
+            done = f"{self._description} {self._count}/{self._total} {speed:.3g}/s"
+            self.note(f"{done} {figures_line(figures)}".rstrip() + f"  {left:.0f} s left")
+
+    def note(self, text: str) -> None:
+        """Tell it."""
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+    def done(self) -> None:
+        """Nothing is open."""
+
+
+def figures_line(figures: dict[str, float]) -> str:
+    """Figures by name, for people.
+
+    Example:
+        >>> figures_line({"total": 0.5, "bpr": 0.123456})
+        'total 0.5  bpr 0.1235'
+    """
+    return "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
