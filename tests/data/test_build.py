@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from fuserec.data.build import Sources, build, check
 from fuserec.data.dataset import Dataset
+from fuserec.data.ids import rows_of, series_of
 from fuserec.data.schema import BuildOptions
 from fuserec.errors import ConfigError, DataError
 
@@ -283,7 +284,7 @@ def test_ids_go_through_a_build_unchanged(
         back = list(
             zip(dataset.user_ids.gather(rows["user"]), dataset.item_ids.gather(rows["item"]), strict=True)
         )
-        asked = dataset.user_rows([user for user, _ in events]).tolist()
+        asked = rows_of(series_of([user for user, _ in events]), dataset.user_ids).to_list()
         assert asked == rows["user"].to_list()
     if kind == "parquet":
         assert back == events

@@ -98,19 +98,6 @@ def test_kept_repeats_reach_training(write: Write, tmp_path: Path) -> None:
     assert (len(dropped.corpus.train), len(dropped.test)) == (1, 0)
 
 
-def test_rows_are_looked_up_by_original_id(dataset: Dataset) -> None:
-    assert dataset.user_row(12) == 1
-    assert dataset.user_row("12") == 1
-    assert dataset.user_row(dataset.parse_user_id("7")) == 0
-    assert dataset.parse_item_id("b") == "b"
-    assert dataset.item_rows(["c", "a", "c"]).tolist() == [2, 0, 2]
-    assert dataset.item_rows([]).tolist() == []
-    with pytest.raises(DataError, match=r"expected item ids of the dataset, got 2 unknown: 'x', 'y'"):
-        dataset.item_rows(["a", "x", "y"])
-    with pytest.raises(DataError, match=r"expected user ids of the dataset, got 1 unknown: '007'"):
-        dataset.user_row("007")
-
-
 def rewrite(dataset: Dataset, **changes: Any) -> None:
     place = dataset.path / "manifest.json"
     place.write_text(json.dumps({**json.loads(place.read_text()), **changes}))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuserec.data.ids import as_ids, from_array, parse_id, rows_of, same_type, series_of
+from fuserec.data.ids import as_ids, from_array, rows_of, same_type, series_of
 from fuserec.data.sources.table import Table
 from fuserec.errors import DataError
 
@@ -77,13 +77,6 @@ def test_two_columns_of_ids_meet_in_one_type(
 ) -> None:
     both = same_type(pl.Series(events), pl.Series(items))
     assert (both[0].to_list(), both[1].to_list()) == expected
-
-
-def test_an_integer_on_the_command_line_is_the_integer_id() -> None:
-    assert parse_id("123", pl.Series([5])) == 123
-    assert parse_id("123", pl.Series(["5"])) == "123"
-    with pytest.raises(DataError, match="expected an integer id, as the dataset has them, got '0123'"):
-        parse_id("0123", pl.Series([5]))
 
 
 def test_rows_are_found_across_types_and_unknown_ids_have_none() -> None:

@@ -14,7 +14,6 @@ import polars as pl
 import pydantic
 from numpy.typing import NDArray
 
-from fuserec.data.ids import parse_id, rows_of, series_of
 from fuserec.data.schema import DATASET_FORMAT, FORMAT_VERSION, OLDEST_READABLE, PARTS, Manifest
 from fuserec.errors import ConfigError, DataError, nearest
 from fuserec.files import hash_json, read_array, read_arrays, read_json, sha256_file
@@ -104,46 +103,6 @@ class Dataset:
     def interactions(self) -> pl.DataFrame:
         """``user`` and ``item`` rows, ``time`` and ``rating`` where there are any, and all other columns."""
         return _read_frame(self.path, "interactions.parquet")
-
-    def parse_user_id(self, text: str) -> str | int:
-        """A user id as a person types it, in the type of the dataset.
-
-        Raises:
-            DataError: the dataset's ids are integers and this is none.
-        """
-        return parse_id(text, self.user_ids)
-
-    def parse_item_id(self, text: str) -> str | int:
-        """An item id as a person types it, in the type of the dataset.
-
-        Raises:
-            DataError: the dataset's ids are integers and this is none.
-        """
-        return parse_id(text, self.item_ids)
-
-    def user_row(self, user: str | int) -> int:
-        """The row of a user.
-
-        Raises:
-            DataError: there is no such user.
-        """
-        return int(self.user_rows([user])[0])
-
-    def user_rows(self, ids: pl.Series | Iterable[str | int]) -> NDArray[np.int64]:
-        """(n,) int64 rows of users, in the order of the ids.
-
-        Raises:
-            DataError: an id is unknown.
-        """
-        return _rows(ids, self.user_ids, "user")
-
-    def item_rows(self, ids: pl.Series | Iterable[str | int]) -> NDArray[np.int64]:
-        """(n,) int64 rows of items, in the order of the ids.
-
-        Raises:
-            DataError: an id is unknown.
-        """
-        return _rows(ids, self.item_ids, "item")
 
     def split_name(self, split: str | None = None) -> str:
         """The name of a split; None takes the only one.
@@ -276,16 +235,6 @@ def _read_frame(path: Path, name: str) -> pl.DataFrame:
         return pl.read_parquet(io.BytesIO((path / name).read_bytes()))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _changed(path, name) from error
-
-
-def _rows(ids: pl.Series | Iterable[str | int], known: pl.Series, what: str) -> NDArray[np.int64]:
-    asked = series_of(ids)
-    rows = rows_of(asked, known)
-    unknown = asked.filter(rows.is_null())
-    if len(unknown):
-        some = ", ".join(map(repr, unknown.head(5))) + (", ..." if len(unknown) > 5 else "")
-        raise DataError(f"expected {what} ids of the dataset, got {len(unknown)} unknown: {some}")
-    return np.array(rows.to_numpy(), dtype=np.int64)
 
 
 def _hash(arrays: Iterable[NDArray[np.int64]]) -> str:

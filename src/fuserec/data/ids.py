@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fuserec.data.sources.table import Table
 from fuserec.errors import DataError
 
-__all__ = ["as_ids", "from_array", "parse_id", "rows_of", "same_type", "series_of", "to_type_of"]
+__all__ = ["as_ids", "from_array", "rows_of", "same_type", "series_of", "to_type_of"]
 
 _CANONICAL = r"^(?:0|-?[1-9][0-9]{0,18})$"
 
@@ -91,24 +91,6 @@ def to_type_of(known: pl.Series, ids: pl.Series) -> pl.Series:
         canonical = ids.str.contains(_CANONICAL)
         return ids.set(~canonical.fill_null(value=True), None).cast(pl.Int64, strict=False)
     return ids.cast(known.dtype, strict=False)
-
-
-def parse_id(text: str, known: pl.Series) -> str | int:
-    """An id as a person types it, in the type of the known ones.
-
-    Raises:
-        DataError: the known ids are integers and this is none.
-
-    Example:
-        >>> parse_id("123", pl.Series([1, 2])), parse_id("123", pl.Series(["1", "2"]))
-        (123, '123')
-    """
-    if known.dtype == pl.String:
-        return text
-    value: int | None = to_type_of(known, pl.Series([text])).item()
-    if value is None:
-        raise DataError(f"expected an integer id, as the dataset has them, got {text!r}")
-    return value
 
 
 def rows_of(ids: pl.Series, known: pl.Series) -> pl.Series:
