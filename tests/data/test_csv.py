@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fuserec.data.sources import csv as csv_source
+from fuserec.data.sources.formats import read_table
 from fuserec.data.sources.table import Table
-from fuserec.data.sources.tables import read_table
 from fuserec.errors import DataError
 
 # The shape hook (beartype) looks at a random entry of each list it checks, which hypothesis warns about.

@@ -9,7 +9,7 @@ import pytest
 from fuserec.data.columns import item_columns
 from fuserec.data.items import Catalogue, read_catalogue
 from fuserec.data.schema import BuildOptions
-from fuserec.data.sources.tables import read_table
+from fuserec.data.sources.formats import read_table
 from fuserec.errors import DataError
 
 Write = Callable[[str, str | bytes], Path]

@@ -19,8 +19,8 @@ from fuserec.data.columns import find_id_column
 from fuserec.data.ids import as_ids, from_array, rows_of
 from fuserec.data.report import count
 from fuserec.data.schema import FeatureEntry, Finding
+from fuserec.data.sources.formats import require_file
 from fuserec.data.sources.parquet import PARQUET_SUFFIXES, read_parquet
-from fuserec.data.sources.tables import require_file
 from fuserec.errors import DataError
 from fuserec.files import read_array, read_arrays
 

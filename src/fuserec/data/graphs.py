@@ -18,7 +18,7 @@ from fuserec.data.features import match_rows
 from fuserec.data.ids import from_array
 from fuserec.data.report import count
 from fuserec.data.schema import Finding, GraphEntry
-from fuserec.data.sources.tables import require_file
+from fuserec.data.sources.formats import require_file
 from fuserec.errors import DataError
 from fuserec.files import read_arrays
 

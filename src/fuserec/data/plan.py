@@ -32,8 +32,8 @@ from fuserec.data.schema import (
     SplitEntry,
     check_name,
 )
+from fuserec.data.sources.formats import read_table
 from fuserec.data.sources.table import Table
-from fuserec.data.sources.tables import read_table
 from fuserec.data.split import TRAIN, by_column, leave_one_out, random_per_user
 from fuserec.data.statistics import count_interactions, count_split
 from fuserec.errors import DataError

@@ -1,4 +1,4 @@
-"""A table as it stands in its file, and which format reads which file."""
+"""Which format reads which file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fuserec.data.sources.parquet import PARQUET_SUFFIXES, read_parquet
 from fuserec.data.sources.table import Table
 from fuserec.errors import DataError
 
-__all__ = ["Table", "read_table", "require_file"]
+__all__ = ["read_table", "require_file"]
 
 
 def read_table(path: Path) -> Table:
