@@ -16,6 +16,7 @@ from fuserec.ops.graph import (
     normalise,
     propagate,
     propagate_reference,
+    symmetric_neighbours,
 )
 from fuserec.testing.strategies import knn_graphs
 
@@ -364,3 +365,32 @@ def test_a_graph_of_no_neighbours_at_all_is_the_identity_on_those_present() -> N
     present = torch.tensor([True, False, True])
     assert torch.equal(knn_adjacency(graph, present).dense(), torch.diag(present.float()))
     assert not knn_adjacency(graph, present, self_loops=False).dense().any()
+
+
+def test_either_direction_makes_two_items_neighbours_and_the_larger_weight_counts() -> None:
+    graph = KnnGraph(
+        neighbours=torch.tensor([[0, 1], [0, -1], [1, 3], [2, 0]]),
+        weights=torch.tensor([[1.0, 0.5], [0.25, 0.0], [-0.5, 0.75], [0.75, 0.125]]),
+    )
+    present = torch.tensor([True, True, True, True])
+    expected = [[0, 0.5, 0, 0.125], [0.5, 0, 0, 0], [0, 0, 0, 0.75], [0.125, 0, 0.75, 0]]
+    assert symmetric_neighbours(graph, present).dense().tolist() == expected
+    present[3] = False
+    expected = [[0, 0.5, 0, 0], [0.5, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert symmetric_neighbours(graph, present).dense().tolist() == expected
+
+
+@settings(deadline=None, max_examples=50)
+@given(knn_graphs(num_items=6), st.lists(st.booleans(), min_size=6, max_size=6))
+def test_symmetric_neighbours_equal_the_dense_maximum(graph: KnnGraph, present: list[bool]) -> None:
+    mask = torch.tensor(present)
+    dense = torch.zeros(6, 6)
+    for row, (columns, weights) in enumerate(
+        zip(graph.neighbours.tolist(), graph.weights.tolist(), strict=True)
+    ):
+        for column, weight in zip(columns, weights, strict=True):
+            if column >= 0:
+                dense[row, column] = weight
+    dense = torch.maximum(dense, dense.T) * mask * mask[:, None]
+    dense.fill_diagonal_(0)
+    assert torch.equal(symmetric_neighbours(graph, mask).dense(), dense)

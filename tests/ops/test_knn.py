@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from fuserec.batch import KnnGraph
 from fuserec.errors import ConfigError, DataError
 from fuserec.ops import knn
-from fuserec.ops.knn import cosine_knn, cosine_knn_reference, symmetric_neighbours
-from fuserec.testing.strategies import knn_graphs
+from fuserec.ops.knn import cosine_knn, cosine_knn_reference
 
 
 def all_present(features: torch.Tensor) -> torch.Tensor:
@@ -136,32 +135,3 @@ def test_rows_that_are_not_present_may_hold_anything() -> None:
     features = torch.tensor([[1.0, 1.0], [torch.nan, 0.0], [1.0, 2.0]])
     graph = cosine_knn(features, torch.tensor([True, False, True]), 1)
     assert graph.neighbours.tolist() == [[2], [-1], [0]]
-
-
-def test_either_direction_makes_two_items_neighbours_and_the_larger_weight_counts() -> None:
-    graph = KnnGraph(
-        neighbours=torch.tensor([[0, 1], [0, -1], [1, 3], [2, 0]]),
-        weights=torch.tensor([[1.0, 0.5], [0.25, 0.0], [-0.5, 0.75], [0.75, 0.125]]),
-    )
-    present = torch.tensor([True, True, True, True])
-    expected = [[0, 0.5, 0, 0.125], [0.5, 0, 0, 0], [0, 0, 0, 0.75], [0.125, 0, 0.75, 0]]
-    assert symmetric_neighbours(graph, present).dense().tolist() == expected
-    present[3] = False
-    expected = [[0, 0.5, 0, 0], [0.5, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
-    assert symmetric_neighbours(graph, present).dense().tolist() == expected
-
-
-@settings(deadline=None, max_examples=50)
-@given(knn_graphs(num_items=6), st.lists(st.booleans(), min_size=6, max_size=6))
-def test_symmetric_neighbours_equal_the_dense_maximum(graph: KnnGraph, present: list[bool]) -> None:
-    mask = torch.tensor(present)
-    dense = torch.zeros(6, 6)
-    for row, (columns, weights) in enumerate(
-        zip(graph.neighbours.tolist(), graph.weights.tolist(), strict=True)
-    ):
-        for column, weight in zip(columns, weights, strict=True):
-            if column >= 0:
-                dense[row, column] = weight
-    dense = torch.maximum(dense, dense.T) * mask * mask[:, None]
-    dense.fill_diagonal_(0)
-    assert torch.equal(symmetric_neighbours(graph, mask).dense(), dense)

@@ -14,7 +14,8 @@ import torch
 from fuserec.batch import Corpus, KnnGraph, Modality
 from fuserec.errors import ConfigError, nearest
 from fuserec.models.item_to_item import ItemToItem
-from fuserec.ops.knn import cosine_knn, symmetric_neighbours
+from fuserec.ops.graph import symmetric_neighbours
+from fuserec.ops.knn import cosine_knn
 from fuserec.ops.sum_rows import SparseRows
 
 __all__ = ["ContentKnn", "ContentKnnConfig", "check_weights", "content_neighbours", "weighted_sum"]

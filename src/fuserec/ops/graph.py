@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from fuserec.batch import KnnGraph
+from fuserec.batch import KnnGraph, Pairs
+from fuserec.ops.sum_rows import SparseRows
 from fuserec.shapes import Bool, Float, Int
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "normalise",
     "propagate",
     "propagate_reference",
+    "symmetric_neighbours",
 ]
 
 
@@ -255,8 +257,8 @@ def bipartite_graph(
     Returns:
         (U, I).
     """
-    pairs = torch.unique(users * num_items + items)
-    rows, columns = pairs // num_items, pairs % num_items
+    pairs = Pairs(users=users, items=items).distinct(num_items=num_items)
+    rows, columns = pairs.users, pairs.items
     of_user = torch.bincount(rows, minlength=num_users).to(torch.get_default_dtype())
     of_item = torch.bincount(columns, minlength=num_items).to(torch.get_default_dtype())
     values = (of_user[rows] * of_item[columns]).rsqrt()
@@ -282,11 +284,7 @@ def knn_adjacency(
         (I, I).
     """
     num_items = len(present)
-    rows = torch.arange(num_items, device=present.device).repeat_interleave(graph.neighbours.shape[1])
-    columns, values = graph.neighbours.reshape(-1), graph.weights.reshape(-1)
-    kept = (columns >= 0) & (columns != rows)
-    kept &= present[rows] & present[columns.clamp_min(0)]
-    rows, columns, values = rows[kept], columns[kept], values[kept]
+    rows, columns, values = _others(graph, present)
     if not directed:
         rows, columns, values = _max_with_transpose(rows, columns, values, num_items)
     if self_loops:
@@ -295,6 +293,37 @@ def knn_adjacency(
         values = torch.cat([values, values.new_ones(len(own))])
     values = normalise(rows, columns, values, num_nodes=num_items)
     return SparseMatrix.from_entries(rows, columns, values, shape=(num_items, num_items))
+
+
+def symmetric_neighbours(graph: KnnGraph, present: Bool[Tensor, " I"]) -> SparseRows:
+    """max(S, S^T) of a neighbour graph S, the weights as they are.
+
+    Left out: the item itself, items that are not present, and weights that are not positive.
+
+    Args:
+        graph: (I, K) directed neighbours.
+        present: (I,) items that have the modality.
+
+    Returns:
+        (I, I) symmetric.
+    """
+    rows, columns, values = _others(graph, present)
+    positive = values > 0
+    rows, columns, values = _max_with_transpose(
+        rows[positive], columns[positive], values[positive], len(present)
+    )
+    return SparseRows.from_entries(rows, columns, values, shape=(len(present), len(present)))
+
+
+def _others(
+    graph: KnnGraph, present: Bool[Tensor, " I"]
+) -> tuple[Int[Tensor, " E"], Int[Tensor, " E"], Float[Tensor, " E"]]:
+    """Rows, columns and values of a neighbour graph without the items themselves and those not present."""
+    rows = torch.arange(len(present), device=present.device).repeat_interleave(graph.neighbours.shape[1])
+    columns, values = graph.neighbours.reshape(-1), graph.weights.reshape(-1)
+    kept = (columns >= 0) & (columns != rows)
+    kept &= present[rows] & present[columns.clamp_min(0)]
+    return rows[kept], columns[kept], values[kept]
 
 
 def _max_with_transpose(

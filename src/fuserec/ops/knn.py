@@ -19,10 +19,9 @@ from torch import Tensor
 
 from fuserec.batch import KnnGraph
 from fuserec.errors import ConfigError, DataError
-from fuserec.ops.sum_rows import SparseRows
 from fuserec.shapes import Bool, Float, Int
 
-__all__ = ["cosine_knn", "cosine_knn_reference", "symmetric_neighbours"]
+__all__ = ["cosine_knn", "cosine_knn_reference"]
 
 SPARE = 8
 """Candidates kept beyond k; a row with more near-ties than that is searched a second time."""
@@ -87,33 +86,6 @@ def cosine_knn(
         for part in doubtful.split(block):
             weights[part], neighbours[part] = _search_all(rows, part, needed[part], k)
     return _graph(weights, neighbours, k)
-
-
-def symmetric_neighbours(graph: KnnGraph, present: Bool[Tensor, " I"]) -> SparseRows:
-    """max(S, S^T) of a neighbour graph S, the weights as they are.
-
-    Left out: the item itself, items that are not present, and weights that are not positive.
-
-    Args:
-        graph: (I, K) directed neighbours.
-        present: (I,) items that have the modality.
-
-    Returns:
-        (I, I) symmetric.
-    """
-    num_items = len(present)
-    rows = torch.arange(num_items).repeat_interleave(graph.neighbours.shape[1])
-    columns, values = graph.neighbours.reshape(-1), graph.weights.reshape(-1)
-    kept = (columns >= 0) & (columns != rows) & (values > 0)
-    kept &= present[rows] & present[columns.clamp_min(0)]
-    rows, columns, values = rows[kept], columns[kept], values[kept]
-    both = torch.cat([rows * num_items + columns, columns * num_items + rows])
-    places, entry = torch.unique(both, return_inverse=True)
-    largest = torch.zeros(len(places), dtype=values.dtype)
-    largest = largest.scatter_reduce(0, entry, torch.cat([values, values]), "amax")
-    return SparseRows.from_entries(
-        places // num_items, places % num_items, largest, shape=(num_items, num_items)
-    )
 
 
 @dataclass(frozen=True, slots=True)
