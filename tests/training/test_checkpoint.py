@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -178,24 +178,24 @@ def test_a_scorer_with_other_tensors_than_its_kind_has_is_refused(run_folder: Pa
 
 def test_an_evaluation_is_kept_beside_the_others_and_replaced_by_its_like(run_folder: Path) -> None:
     run = Run.open(run_folder)
-    values = {"users": np.array([0, 2]), "Recall@5": np.array([0.0, 1.0])}
-    run.add_metrics("test", {"metrics": {"Recall@5": 0.5}}, values)
-    run.add_metrics("test", {"metrics": {"Recall@5": 0.25}}, values)
+    valid, users = run.evaluation("valid"), torch.tensor([0, 2])
+    for hit in (1.0, 0.5):
+        values = {"Recall@5": torch.tensor([0.0, hit], dtype=torch.float64)}
+        run.store("test", dataclasses.replace(valid, users=users, values=values))
     again = Run.open(run_folder)
     assert again.metrics.keys() == {"valid", "test"}
-    assert again.metrics["test"] == {"metrics": {"Recall@5": 0.25}}
-    stored = again.values("test")
-    assert {name: array.tolist() for name, array in stored.items()} == {
-        "users": [0, 2],
-        "Recall@5": [0.0, 1.0],
-    }
+    assert again.metrics["test"]["metrics"] == {"Recall@5": 0.25}
+    stored = again.evaluation("test")
+    assert stored.protocol == valid.protocol
+    assert stored.users.tolist() == [0, 2]
+    assert {name: value.tolist() for name, value in stored.values.items()} == {"Recall@5": [0.0, 0.5]}
 
 
 def test_an_evaluation_that_was_not_made_says_how_to_make_it(run_folder: Path) -> None:
     with pytest.raises(
         CheckpointError, match=r"/run has no evaluation 'test'; make it with 'fuserec evaluate'$"
     ):
-        Run.open(run_folder).values("test")
+        Run.open(run_folder).evaluation("test")
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", "half"])
@@ -204,7 +204,7 @@ def test_broken_values_are_one_line(run_folder: Path, content: bytes | str) -> N
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2] if isinstance(content, str) else content)
     with pytest.raises(CheckpointError, match=rf"^expected named arrays in {file}, got: [^\n]+$"):
-        Run.open(run_folder).values("valid")
+        Run.open(run_folder).evaluation("valid")
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{"])

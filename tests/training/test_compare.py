@@ -11,7 +11,7 @@ from fuserec.errors import CheckpointError, ConfigError, ProtocolError
 from fuserec.files import write_json
 from fuserec.testing.corpora import tiny_prepared
 from fuserec.training.checkpoint import Run
-from fuserec.training.compare import compare_systems, group_runs, spread, stored_evaluation
+from fuserec.training.compare import compare_systems, group_runs, spread
 from fuserec.training.config import parse_recipe
 from fuserec.training.evaluate import evaluate
 from fuserec.training.run import evaluate_run, train
@@ -34,7 +34,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
 
 
 def test_a_stored_evaluation_is_the_one_that_was_made(runs: dict[str, Run]) -> None:
-    stored = stored_evaluation(runs["e0"], "valid")
+    stored = runs["e0"].evaluation("valid")
     made = evaluate(runs["e0"].scorer(), PREPARED, part="valid", cutoffs=runs["e0"].recipe.evaluation.cutoffs)
     assert stored.protocol == made.protocol
     assert torch.equal(stored.users, made.users)
@@ -44,7 +44,7 @@ def test_a_stored_evaluation_is_the_one_that_was_made(runs: dict[str, Run]) -> N
 
 def test_an_evaluation_that_was_not_made_is_an_error(runs: dict[str, Run]) -> None:
     with pytest.raises(CheckpointError, match="has no evaluation 'test'"):
-        stored_evaluation(runs["e0"], "test")
+        runs["e0"].evaluation("test")
 
 
 def test_numbers_whose_hash_is_not_their_protocols_are_refused(runs: dict[str, Run], tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def learnt(run: Run) -> dict[str, object]:
     timeless = [
         {key: value for key, value in record.items() if not key.endswith("_seconds")} for record in run.log
     ]
-    values = {name: array.tolist() for name, array in run.values("valid").items()}
+    values = {name: array.tolist() for name, array in run.evaluation("valid").values.items()}
     return {"bits": bits, "log": timeless, "valid": run.metrics["valid"]["metrics"], "values": values}
 
 

@@ -130,12 +130,11 @@ def test_the_stored_validation_is_the_best_epochs(run: Run) -> None:
 
 @pytest.mark.parametrize("name", ["valid", "test", "test-mmrec"])
 def test_stored_means_are_the_means_of_the_stored_values(run: Run, name: str) -> None:
-    report, values = run.metrics[name], run.values(name)
-    users = values.pop("users")
-    assert report["metrics"].keys() == values.keys()
-    assert report["users"] == len(users) == PREPARED.corpus.num_users
+    report, stored = run.metrics[name], run.evaluation(name)
+    assert report["metrics"].keys() == stored.values.keys()
+    assert report["users"] == len(stored.users) == PREPARED.corpus.num_users
     for metric, mean in report["metrics"].items():
-        assert torch.from_numpy(values[metric]).mean().item() == mean
+        assert stored.values[metric].mean().item() == mean
     assert set(report["protocol_hash"]) <= set("0123456789abcdef")
     assert report["protocol"]["part"] == name.split("-")[0]
 
@@ -143,10 +142,10 @@ def test_stored_means_are_the_means_of_the_stored_values(run: Run, name: str) ->
 @pytest.mark.parametrize("part", ["valid", "test"])
 def test_stored_values_are_what_the_stored_scorer_gives(run: Run, part: Any) -> None:
     again = evaluate(run.scorer(), PREPARED, part=part, cutoffs=run.recipe.evaluation.cutoffs)
-    stored = run.values(part)
-    assert stored["users"].tolist() == again.users.tolist()
+    stored = run.evaluation(part)
+    assert torch.equal(stored.users, again.users)
     for metric, values in again.values.items():
-        assert stored[metric].tolist() == values.tolist()
+        assert torch.equal(stored.values[metric], values)
 
 
 @pytest.mark.parametrize("name", MODELS)

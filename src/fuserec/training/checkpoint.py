@@ -20,16 +20,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from fuserec.errors import CheckpointError, ConfigError, DataError, nearest
+from fuserec.errors import CheckpointError, ConfigError, DataError, ProtocolError, nearest
 from fuserec.files import read_arrays, read_json, write_bytes, write_json
 from fuserec.models.protocol import Scorer
 from fuserec.models.registry import SCORERS
 from fuserec.training.config import Recipe, parse_recipe
+from fuserec.training.evaluate import Evaluation
+from fuserec.training.evaluation_protocol import EvaluationProtocol
 
 __all__ = ["Run", "save_scorer", "save_tensors"]
 
@@ -105,31 +107,42 @@ class Run:
         except DataError as error:
             raise CheckpointError(str(error)) from error
 
-    def add_metrics(
-        self, evaluation: str, report: Mapping[str, Any], values: Mapping[str, NDArray[Any]]
-    ) -> None:
-        """Store an evaluation; an older one of the same name is replaced."""
+    def store(self, name: str, evaluation: Evaluation) -> None:
+        """Keep an evaluation; an older one of the same name is replaced."""
         (self.path / "values").mkdir(exist_ok=True)
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **values)  # type: ignore[arg-type]
-        write_bytes(self.path / "values" / f"{evaluation}.npz", buffer.getvalue())
-        write_json(self.path / "metrics.json", {**self.metrics, evaluation: dict(report)})
+        values = {"users": evaluation.users, **evaluation.values}
+        np.savez_compressed(buffer, **{key: tensor.numpy() for key, tensor in values.items()})  # type: ignore[arg-type]
+        write_bytes(self.path / "values" / f"{name}.npz", buffer.getvalue())
+        write_json(self.path / "metrics.json", {**self.metrics, name: evaluation.summary()})
 
-    def values(self, evaluation: str) -> dict[str, NDArray[Any]]:
-        """Per-user values of an evaluation: "users" and one array for each metric.
+    def evaluation(self, name: str) -> Evaluation:
+        """An evaluation that was kept, with its values of every user.
 
         Raises:
-            CheckpointError: that evaluation has not been made, or its file is broken.
+            CheckpointError: that evaluation has not been made, or cannot be read.
+            ProtocolError: its protocol does not have the hash that was stored with the numbers.
         """
-        file = self.path / "values" / f"{evaluation}.npz"
+        file = self.path / "values" / f"{name}.npz"
         if not file.exists():
-            raise CheckpointError(
-                f"{self.path} has no evaluation {evaluation!r}; make it with 'fuserec evaluate'"
-            )
+            raise CheckpointError(f"{self.path} has no evaluation {name!r}; make it with 'fuserec evaluate'")
         try:
-            return read_arrays(file)
+            values = {key: torch.from_numpy(array) for key, array in read_arrays(file).items()}
         except DataError as error:
             raise CheckpointError(str(error)) from error
+        summary = self.metrics.get(name)
+        if summary is None or "users" not in values:
+            raise CheckpointError(
+                f"expected the evaluation {name!r} in {self.path}, but it is not whole; make it again"
+            )
+        users = values.pop("users")
+        protocol = EvaluationProtocol.from_dict(summary["protocol"])
+        if summary["protocol_hash"] != protocol.hash:
+            raise ProtocolError(
+                f"expected the evaluation {name!r} in {self.path} to carry the hash {protocol.hash[:12]} of its "
+                f"protocol, got {summary['protocol_hash'][:12]}; this fuserec measures otherwise, so evaluate again"
+            )
+        return Evaluation(protocol=protocol, users=users, values=values)
 
     @property
     def log(self) -> list[dict[str, Any]]:

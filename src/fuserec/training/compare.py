@@ -6,14 +6,12 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
-
-from fuserec.errors import CheckpointError, ConfigError, ProtocolError
+from fuserec.errors import ConfigError
 from fuserec.training.checkpoint import Run
-from fuserec.training.evaluate import Evaluation, EvaluationProtocol
+from fuserec.training.evaluate import Evaluation
 from fuserec.training.statistics import Comparison, average_runs, compare
 
-__all__ = ["Spread", "System", "compare_systems", "group_runs", "spread", "stored_evaluation"]
+__all__ = ["Spread", "System", "compare_systems", "group_runs", "spread"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,29 +49,6 @@ class System:
     fit_seconds: float | None = None
 
 
-def stored_evaluation(run: Run, name: str) -> Evaluation:
-    """An evaluation with its values of every user, as it was kept in the run folder.
-
-    Raises:
-        CheckpointError: that evaluation has not been made, or cannot be read.
-        ProtocolError: its protocol does not have the hash that was stored with the numbers.
-    """
-    values = {key: torch.from_numpy(array) for key, array in run.values(name).items()}
-    report = run.metrics.get(name)
-    if report is None or "users" not in values:
-        raise CheckpointError(
-            f"expected the evaluation {name!r} in {run.path}, but it is not whole; make it again"
-        )
-    users = values.pop("users")
-    protocol = EvaluationProtocol.from_dict(report["protocol"])
-    if report["protocol_hash"] != protocol.hash:
-        raise ProtocolError(
-            f"expected the evaluation {name!r} in {run.path} to carry the hash {protocol.hash[:12]} of its protocol, "
-            f"got {report['protocol_hash'][:12]}; this fuserec measures otherwise, so evaluate again"
-        )
-    return Evaluation(protocol=protocol, users=users, values=values)
-
-
 def group_runs(runs: Iterable[Run]) -> dict[str, list[Run]]:
     """Runs by recipe hash, groups in the order of their first run, each ascending by seed.
 
@@ -108,7 +83,7 @@ def compare_systems(runs: Iterable[Run], evaluation: str, metrics: Sequence[str]
     systems: list[System] = []
     reference: Evaluation | None = None
     for recipe_hash, members in group_runs(runs).items():
-        evaluations = [stored_evaluation(run, evaluation) for run in members]
+        evaluations = [run.evaluation(evaluation) for run in members]
         average = average_runs(evaluations)
         comparisons = {name: compare(average, reference or average, name) for name in metrics}
         systems.append(

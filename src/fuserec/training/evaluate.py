@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,6 +49,15 @@ class Evaluation:
     def means(self) -> dict[str, float]:
         """The mean over users of everything measured."""
         return {name: values.mean().item() for name, values in self.values.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """What may be told of it: how it was measured, how many users, the means; for JSON."""
+        return {
+            "protocol": self.protocol.to_dict(),
+            "protocol_hash": self.protocol.hash,
+            "users": len(self.users),
+            "metrics": self.means(),
+        }
 
 
 def evaluate(

@@ -252,13 +252,8 @@ def _summary(evaluation: Evaluation, headline: str) -> dict[str, Any]:
             f"expected a headline metric that was measured, got {headline!r}; "
             f"{nearest(headline, evaluation.values)}"
         )
-    return {
-        "protocol": evaluation.protocol.to_dict(),
-        "protocol_hash": evaluation.protocol.hash,
-        "users": len(evaluation.users),
-        "metrics": evaluation.means(),
-        "histogram": {"metric": headline, **histogram(evaluation.values[headline])},
-    }
+    counts = histogram(evaluation.values[headline])
+    return {**evaluation.summary(), "histogram": {"metric": headline, **counts}}
 
 
 def _now() -> str:

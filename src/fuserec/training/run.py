@@ -6,7 +6,7 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from fuserec.batch import Prepared
 from fuserec.errors import CheckpointError, ConfigError, DataError, nearest
@@ -75,7 +75,7 @@ def train(
         write_text(stage / "log.jsonl", "".join(lines))
         write_json(stage / "metrics.json", {})
         evaluation = _validate(fitted.scorer, prepared, recipe)
-        _store(Run(path=stage, recipe=recipe, provenance=origin), "valid", evaluation)
+        Run(path=stage, recipe=recipe, provenance=origin).store("valid", evaluation)
     return Run.open(out)
 
 
@@ -136,7 +136,7 @@ def evaluate_run(
     evaluation = evaluate(
         run.scorer(), prepared, part=part, protocol=protocol, cutoffs=cutoffs, progress=progress
     )
-    _store(run, f"{part}-{compatibility}" if compatibility else part, evaluation)
+    run.store(f"{part}-{compatibility}" if compatibility else part, evaluation)
     return evaluation
 
 
@@ -160,14 +160,3 @@ def _validate(scorer: Scorer, prepared: Prepared, recipe: Recipe) -> Evaluation:
         protocol=protocol,
         cutoffs=recipe.evaluation.cutoffs,
     )
-
-
-def _store(run: Run, name: str, evaluation: Evaluation) -> None:
-    report: dict[str, Any] = {
-        "protocol": evaluation.protocol.to_dict(),
-        "protocol_hash": evaluation.protocol.hash,
-        "users": len(evaluation.users),
-        "metrics": evaluation.means(),
-    }
-    values = {"users": evaluation.users, **evaluation.values}
-    run.add_metrics(name, report, {key: tensor.numpy() for key, tensor in values.items()})

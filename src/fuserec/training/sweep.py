@@ -17,7 +17,7 @@ from typing import Any, Literal
 from fuserec.batch import Prepared
 from fuserec.errors import ConfigError, ProtocolError, nearest
 from fuserec.training.checkpoint import Run
-from fuserec.training.compare import System, compare_systems, spread, stored_evaluation
+from fuserec.training.compare import System, compare_systems, spread
 from fuserec.training.config import Recipe
 from fuserec.training.evaluate import Evaluation, EvaluationProtocol
 from fuserec.training.progress import Progress, Silent
@@ -104,7 +104,7 @@ def run_job(
         run = _same(Run.open(job.folder), job)
     else:
         run = train(job.recipe, job.prepared, job.folder, progress=progress, dataset=dataset)
-    evaluations = {"valid": stored_evaluation(run, "valid")}
+    evaluations = {"valid": run.evaluation("valid")}
     begun = time.perf_counter()
     if part == "test":
         evaluations["test"] = evaluate_run(run, job.prepared, part="test", progress=progress)
