@@ -14,8 +14,8 @@ from fuserec.errors import ConfigError, ProtocolError, TrainingError
 from fuserec.metrics import METRICS, RankedRelevance
 from fuserec.models.two_tower import TwoTower
 from fuserec.testing.scorers import TableScorer
-from fuserec.training.evaluate import Evaluation, EvaluationProtocol, evaluate, evaluate_pairs
-from fuserec.training.evaluation_protocol import Part, Ties
+from fuserec.training.evaluate import Evaluation, evaluate, evaluate_pairs
+from fuserec.training.evaluation_protocol import EvaluationProtocol, Part, Ties
 from fuserec.training.progress import Silent
 
 KEYS = [f"{name}@{k}" for name in METRICS for k in (5, 10, 20, 50)]

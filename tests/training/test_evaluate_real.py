@@ -10,7 +10,8 @@ from torch import Tensor
 
 from fuserec.batch import Corpus, Pairs, Prepared, Queries
 from fuserec.testing.scorers import TableScorer
-from fuserec.training.evaluate import EvaluationProtocol, evaluate
+from fuserec.training.evaluate import evaluate
+from fuserec.training.evaluation_protocol import EvaluationProtocol
 
 
 class Popular(TableScorer):

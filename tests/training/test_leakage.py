@@ -18,7 +18,8 @@ from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS
 from fuserec.testing.corpora import NUM_GROUPS, tiny_prepared
 from fuserec.training.checkpoint import Run
 from fuserec.training.config import Recipe
-from fuserec.training.evaluate import EvaluationProtocol, evaluate, evaluate_pairs
+from fuserec.training.evaluate import evaluate, evaluate_pairs
+from fuserec.training.evaluation_protocol import EvaluationProtocol
 from fuserec.training.loop import Fitted, fit_by_gradient
 from fuserec.training.run import evaluate_run, train
 

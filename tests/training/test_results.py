@@ -11,7 +11,8 @@ import torch
 
 from fuserec.errors import ConfigError, DataError
 from fuserec.training.config import Recipe, parse_recipe
-from fuserec.training.evaluate import Evaluation, EvaluationProtocol
+from fuserec.training.evaluate import Evaluation
+from fuserec.training.evaluation_protocol import EvaluationProtocol
 from fuserec.training.results import (
     append_to_ledger,
     find_result,

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from fuserec.errors import ConfigError, ProtocolError
 from fuserec.training import statistics
-from fuserec.training.evaluate import Evaluation, EvaluationProtocol
+from fuserec.training.evaluate import Evaluation
+from fuserec.training.evaluation_protocol import EvaluationProtocol
 from fuserec.training.statistics import average_runs, compare, paired_bootstrap
 
 PROTOCOL = EvaluationProtocol(name="standard", split_hash="s", part="test", mask="train+valid")

@@ -26,7 +26,7 @@ from fuserec.shapes import Bool, Float, Int
 from fuserec.training.evaluation_protocol import EvaluationProtocol, Part, Ties
 from fuserec.training.progress import Progress, Silent
 
-__all__ = ["CUTOFFS", "Evaluation", "EvaluationProtocol", "evaluate", "evaluate_pairs", "rank"]
+__all__ = ["CUTOFFS", "Evaluation", "evaluate", "evaluate_pairs", "rank"]
 
 CUTOFFS = (5, 10, 20, 50)
 """Cutoffs of every metric unless others are asked for."""

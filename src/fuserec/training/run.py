@@ -17,7 +17,8 @@ from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS
 from fuserec.training.allocator import keep_freed_memory
 from fuserec.training.checkpoint import Run, save_scorer, save_tensors
 from fuserec.training.config import Recipe
-from fuserec.training.evaluate import Evaluation, EvaluationProtocol, evaluate, evaluate_pairs
+from fuserec.training.evaluate import Evaluation, evaluate, evaluate_pairs
+from fuserec.training.evaluation_protocol import EvaluationProtocol, Part
 from fuserec.training.loop import Fitted, fit_by_gradient
 from fuserec.training.progress import Progress, Silent
 from fuserec.training.provenance import provenance
@@ -113,7 +114,7 @@ def evaluate_run(
     run: Run,
     prepared: Prepared,
     *,
-    part: Literal["valid", "test"],
+    part: Part,
     compatibility: Literal["mmrec", "lattice"] | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:

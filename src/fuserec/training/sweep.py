@@ -12,21 +12,20 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fuserec.batch import Prepared
 from fuserec.errors import ConfigError, ProtocolError, nearest
 from fuserec.training.checkpoint import Run
 from fuserec.training.compare import System, compare_systems, spread
 from fuserec.training.config import Recipe
-from fuserec.training.evaluate import Evaluation, EvaluationProtocol
+from fuserec.training.evaluate import Evaluation
+from fuserec.training.evaluation_protocol import EvaluationProtocol, Part
 from fuserec.training.progress import Progress, Silent
 from fuserec.training.results import append_to_ledger, find_result, write_result
 from fuserec.training.run import evaluate_run, train
 
 __all__ = ["Job", "missing", "note_reading", "plan", "run_job", "summarise"]
-
-Part = Literal["valid", "test"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
