@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fuserec.ops.topk import top_values, top_values_literal, topk, topk_literal
+from fuserec.ops.topk import top_values, top_values_reference, topk, topk_reference
 
 INF = float("inf")
 
@@ -56,7 +56,7 @@ def test_a_border_that_rises_from_block_to_block_forgets_lower_ties() -> None:
 def test_streaming_topk_equals_sorting_whole_rows(case: tuple[Tensor, int, list[Tensor]]) -> None:
     scores, k, blocks = case
     values, columns = topk(blocks, k)
-    expected_values, expected_columns = topk_literal(scores, k)
+    expected_values, expected_columns = topk_reference(scores, k)
     assert torch.equal(values, expected_values)
     assert torch.equal(columns, expected_columns)
 
@@ -66,7 +66,7 @@ def test_streaming_topk_equals_sorting_whole_rows(case: tuple[Tensor, int, list[
 def test_streaming_top_values_equal_counting_whole_rows(case: tuple[Tensor, int, list[Tensor]]) -> None:
     scores, k, blocks = case
     values, ties = top_values(blocks, k)
-    expected_values, expected_ties = top_values_literal(scores, k)
+    expected_values, expected_ties = top_values_reference(scores, k)
     assert torch.equal(values, expected_values)
     meaningful = values[:, -1] > -INF
     assert torch.equal(ties[meaningful], expected_ties[meaningful])
@@ -76,7 +76,7 @@ def test_streaming_top_values_equal_counting_whole_rows(case: tuple[Tensor, int,
 def test_long_rows_of_real_numbers_agree_with_the_literal_sort(block: int) -> None:
     scores = torch.randn(9, 1000, generator=torch.Generator().manual_seed(0))
     values, columns = topk(scores.split(block, dim=1), 50)
-    assert torch.equal(columns, topk_literal(scores, 50)[1])
+    assert torch.equal(columns, topk_reference(scores, 50)[1])
     assert torch.equal(values, scores.gather(1, columns))
     assert torch.equal(top_values(scores.split(block, dim=1), 50)[0], values)
 

@@ -20,14 +20,14 @@ from torch import Tensor
 
 from fuserec.shapes import Float, Int
 
-__all__ = ["top_values", "top_values_literal", "topk", "topk_literal"]
+__all__ = ["top_values", "top_values_reference", "topk", "topk_reference"]
 
 
-def topk_literal(scores: Float[Tensor, "B C"], k: int) -> tuple[Float[Tensor, "B K"], Int[Tensor, "B K"]]:
+def topk_reference(scores: Float[Tensor, "B C"], k: int) -> tuple[Float[Tensor, "B K"], Int[Tensor, "B K"]]:
     """`topk` of one block by sorting every row in full.
 
     Example:
-        >>> topk_literal(torch.tensor([[1.0, 3.0, 1.0, 3.0]]), 3)[1].tolist()
+        >>> topk_reference(torch.tensor([[1.0, 3.0, 1.0, 3.0]]), 3)[1].tolist()
         [[1, 3, 0]]
     """
     values, columns = scores.sort(dim=1, descending=True, stable=True)
@@ -60,11 +60,11 @@ def topk(blocks: Iterable[Float[Tensor, "B _J"]], k: int) -> tuple[Float[Tensor,
     return _listed(*best, k)
 
 
-def top_values_literal(
+def top_values_reference(
     scores: Float[Tensor, "B C"], k: int
 ) -> tuple[Float[Tensor, "B K"], Int[Tensor, " B"]]:
     """`top_values` of one block by sorting and counting every row in full."""
-    values, _ = topk_literal(scores, k)
+    values, _ = topk_reference(scores, k)
     return values, (scores == values[:, -1:]).sum(1)
 
 

@@ -2,7 +2,7 @@
 
     class TestEase(ModelContract):
         model = Ease
-        config = EaseConfig(l2=200.0)
+        config = EaseConfig(regularisation=200.0)
 
 A model trained by gradient subclasses `GradientContract`, which asks all of `ModelContract` and more. The
 checks are plain assertions, so they also run without pytest.
