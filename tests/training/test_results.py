@@ -172,7 +172,7 @@ def test_readings_at_the_same_time_do_not_mix(tmp_path: Path) -> None:
 
 
 def test_only_readings_of_the_test_split_are_noted(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="expected an evaluation of the test split, got one of valid"):
+    with pytest.raises(ConfigError, match="expected an evaluation of the test part, got one of valid"):
         append_to_ledger(tmp_path, evaluation("valid"), commit="abc", recipe_hash="r", seed=0)
 
 

@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the run folder to make")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
     parser.add_argument("--seed", type=int, help="in place of the recipe's")
-    parser.add_argument("--test", action="store_true", help="also read the test split, once")
+    parser.add_argument("--test", action="store_true", help="also read the test part, once")
     parser.add_argument("--overwrite", action="store_true", help="replace the run folder")
     options = parser.parse_args(arguments)
     overrides = [*options.set, *([] if options.seed is None else [f"seed={options.seed}"])]

@@ -1,7 +1,7 @@
 """The one training loop.
 
 It knows no model by name and never sees a held-out pair: validation is a function that it is given, and
-there is no way from here to the test split.
+there is no way from here to the test part.
 """
 
 from __future__ import annotations

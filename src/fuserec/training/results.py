@@ -16,7 +16,7 @@
 A histogram counts users: those with exactly 0 apart, the others in ten bins from 0 to 1. No user, item or value
 of a single user is in the file.
 
-``results/test-ledger.jsonl`` gets a line whenever the test split is read, so that everybody can see how often it
+``results/test-ledger.jsonl`` gets a line whenever the test part is read, so that everybody can see how often it
 was looked at before a number was published.
 """
 
@@ -180,21 +180,21 @@ def histogram(values: Float[Tensor, " N"]) -> dict[str, Any]:
 def append_to_ledger(
     results: Path, evaluation: Evaluation, *, commit: str, recipe_hash: str, seed: int
 ) -> None:
-    """Note that the test split was read: one line, flushed to the disk before this returns.
+    """Note that the test part was read: one line, flushed to the disk before this returns.
 
     Args:
         results: the folder of all results; made if missing.
-        evaluation: what was read; of the test split.
+        evaluation: what was read; of the test part.
         commit: of the code.
         recipe_hash: of the recipe.
         seed: of the run.
 
     Raises:
-        ConfigError: the evaluation is not of the test split.
+        ConfigError: the evaluation is not of the test part.
         DataError: the line cannot be written.
     """
     if evaluation.protocol.part != "test":
-        raise ConfigError(f"expected an evaluation of the test split, got one of {evaluation.protocol.part}")
+        raise ConfigError(f"expected an evaluation of the test part, got one of {evaluation.protocol.part}")
     line = json.dumps(
         {
             "date": _now(),
@@ -228,7 +228,7 @@ def append_to_ledger(
 
 
 def read_ledger(results: Path) -> list[dict[str, Any]]:
-    """All readings of the test split, oldest first; none if there is no ledger.
+    """All readings of the test part, oldest first; none if there is no ledger.
 
     Raises:
         DataError: a line is not JSON.

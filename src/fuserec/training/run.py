@@ -150,7 +150,7 @@ def _refuse_place(out: Path, *, overwrite: bool) -> None:
 
 
 def _validate(scorer: Scorer, prepared: Prepared, recipe: Recipe) -> Evaluation:
-    """The validation split under the standard protocol; test pairs are not touched."""
+    """The validation part under the standard protocol; test pairs are not touched."""
     protocol = EvaluationProtocol.standard(prepared, "valid")
     masked = {"train": prepared.corpus.train} if protocol.masked_parts else {}
     return evaluate_pairs(
