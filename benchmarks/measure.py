@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ import torch
 
 from fuserec.training.allocator import keep_freed_memory
 
-__all__ = ["interleaved", "main", "median_ratio"]
+__all__ = ["interleaved", "main", "median_ratio", "parser_of", "report"]
 
 
 def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -35,18 +36,28 @@ def median_ratio(times: Mapping[str, list[float]], above: str, below: str) -> fl
     return statistics.median(a / b for a, b in zip(times[above], times[below], strict=True))
 
 
-def main(measure: Callable[[int], dict[str, Any]], description: str | None, *, rounds: int) -> None:
-    """Parse ``--rounds``, measure, print JSON with the circumstances."""
+def parser_of(description: str | None, *, rounds: int) -> argparse.ArgumentParser:
+    """A command line with ``--rounds``."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=rounds)
-    chosen = parser.parse_args()
+    return parser
+
+
+def report(rounds: int, measure: Callable[[int], dict[str, Any]]) -> None:
+    """Measure, and print JSON with the circumstances."""
     circumstances = {
         "threads": torch.get_num_threads(),
+        "spin_count": os.environ.get("GOMP_SPINCOUNT", "default"),
         "torch": str(torch.__version__),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "allocator": "freed memory kept" if keep_freed_memory() else "as the system has it",
-        "rounds": chosen.rounds,
+        "rounds": rounds,
     }
-    print(json.dumps({**circumstances, **measure(chosen.rounds)}, indent=2))
+    print(json.dumps({**circumstances, **measure(rounds)}, indent=2))
+
+
+def main(measure: Callable[[int], dict[str, Any]], description: str | None, *, rounds: int) -> None:
+    """A benchmark without options of its own."""
+    report(parser_of(description, rounds=rounds).parse_args().rounds, measure)

@@ -107,7 +107,7 @@ def test_version_is_told(fuserec: RunCommand) -> None:
     assert fuserec("--version").out == f"fuserec {package.__version__}\n"
 
 
-def test_threads_are_told_to_sleep_before_torch_loads() -> None:
+def test_threads_are_told_to_wait_quietly_before_torch_loads() -> None:
     code = (
         "import os, sys; from fuserec.cli import main\n"
         "try: main(['recipes'])\n"
@@ -118,7 +118,7 @@ def test_threads_are_told_to_sleep_before_torch_loads() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
-    assert done.stdout.splitlines()[-1] == "PASSIVE 0 False"
+    assert done.stdout.splitlines()[-1] == "PASSIVE 10000 False"
 
 
 def test_a_variable_that_is_set_stays_as_it_is() -> None:

@@ -43,9 +43,9 @@ class _InfoNce(torch.autograd.Function):
             rows = weights[start : start + ROWS]
             torch.mm(scaled[start : start + ROWS], transposed, out=rows)
             rows.exp_()
-            same = rows > limit
-            same.diagonal(start).zero_()
-            if same.any():
+            if rows.amax() > limit:
+                same = rows > limit
+                same.diagonal(start).zero_()
                 rows.masked_fill_(same, 0.0)
             torch.sum(rows, 1, out=of_row[start : start + ROWS])
             of_column += rows.sum(0)

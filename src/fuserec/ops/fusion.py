@@ -33,6 +33,36 @@ def choice_weights(logits: Float[Tensor, "B M"], available: Bool[Tensor, "B M"])
     return torch.softmax(logits.masked_fill(~available, lowest), dim=1) * available
 
 
+class _Attend(torch.autograd.Function):
+    """Attention over a few alternatives with its gradient written out: few passes over (M, B, D)."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, query: Tensor, answers: Tensor, available: Tensor) -> Tensor:
+        scale = query.shape[1] ** -0.5
+        weights_MB = choice_weights((query * answers).sum(2).T * scale, available).T.contiguous()
+        ctx.save_for_backward(query, answers, weights_MB)
+        return _mixed(weights_MB, answers)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        query, answers, weights_MB = ctx.saved_tensors  # type: ignore[attr-defined]
+        of_weights_MB = (gradient * answers).sum(2)
+        of_logits_MB = weights_MB * (of_weights_MB - (weights_MB * of_weights_MB).sum(0))
+        of_logits_MB *= query.shape[1] ** -0.5
+        of_answers = weights_MB[:, :, None] * gradient
+        of_answers.addcmul_(of_logits_MB[:, :, None], query.expand_as(answers))
+        return _mixed(of_logits_MB, answers), of_answers, None
+
+
+def _mixed(weights_MB: Tensor, answers: Tensor) -> Tensor:
+    """Sum over the alternatives of weight times answer, (B, D)."""
+    total = weights_MB[0, :, None] * answers[0]
+    for place in range(1, len(answers)):
+        total.addcmul_(weights_MB[place, :, None], answers[place])
+    return total
+
+
 def attend(
     query: Float[Tensor, "B D"], answers: Float[Tensor, "M B D"], available: Bool[Tensor, "B M"]
 ) -> Float[Tensor, "B D"]:
@@ -48,12 +78,8 @@ def attend(
     Returns:
         (B, D); zero for a row without any answer.
     """
-    logits_BM = torch.stack([(query * answer).sum(1) for answer in answers], dim=1) / query.shape[1] ** 0.5
-    weights_BM = choice_weights(logits_BM, available)
-    total = weights_BM[:, :1] * answers[0]
-    for place in range(1, len(answers)):
-        total = torch.addcmul(total, weights_BM[:, place, None], answers[place])
-    return total
+    result: Tensor = _Attend.apply(query, answers, available)  # type: ignore[no-untyped-call]
+    return result
 
 
 def attend_reference(
