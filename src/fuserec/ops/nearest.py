@@ -68,15 +68,15 @@ def float32_knn(
     groups = max(k, round(num_items**0.5))
     width = -(-num_items // groups) * groups
     unit = F.normalize(features, dim=1)
-    usable = F.pad(present, (0, width - num_items))
     transposed = F.pad(unit, (0, 0, 0, width - num_items)).T.contiguous()
-    some_absent = not bool(usable.all())
+    absent = torch.nonzero(~present).squeeze(1)
+    space = unit.new_empty(min(block, num_items), width)
     weights, neighbours = [], []
     for start in range(0, num_items, block):
         rows = slice(start, min(start + block, num_items))
-        scores = unit[rows] @ transposed
-        if some_absent:
-            scores.masked_fill_(~usable, -torch.inf)
+        scores = torch.mm(unit[rows], transposed, out=space[: rows.stop - start])
+        scores[:, num_items:] = -torch.inf
+        scores[:, absent] = -torch.inf
         scores.diagonal(start).fill_(-torch.inf)
         value, column = largest_columns(scores, k, groups=groups)
         found = (value > -torch.inf) & present[rows, None]
