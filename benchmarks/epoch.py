@@ -43,14 +43,14 @@ def optimiser(model: torch.nn.Module) -> torch.optim.Adam:
 
 def bare_epoch(model: LightGcn, steps: int, adam: torch.optim.Adam) -> None:
     """The products and the optimiser steps of one epoch, nothing else."""
-    tables = [model.user_embedding.detach(), model.item_embedding.detach()]
+    tables = [model.collaborative.user.detach(), model.collaborative.item.detach()]
     layers = model.config.num_layers
     for table in model.parameters():
         table.grad = torch.zeros_like(table)
     with torch.no_grad():
         for _ in range(steps):
-            forward = layer_mean(model.user_item.matrix, *tables, num_layers=layers)
-            layer_mean(model.user_item.matrix, *forward, num_layers=layers)
+            forward = layer_mean(model.collaborative.graph.matrix, *tables, num_layers=layers)
+            layer_mean(model.collaborative.graph.matrix, *forward, num_layers=layers)
             adam.step()
 
 

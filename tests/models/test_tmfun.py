@@ -126,7 +126,7 @@ def test_two_items_by_hand() -> None:
             TmfunConfig(dim=2, num_layers=0, steps=("late",), frozen_share=1.0), two_items(), generator=rng()
         ),
         modalities__text_graph__projection__weight=[[2.0], [-2.0]],
-        item_embedding=[[1.0, 0.0], [5.0, 5.0]],
+        collaborative__item=[[1.0, 0.0], [5.0, 5.0]],
     )
     torch.testing.assert_close(graph_of(model, "text").adjacency.matrix.dense(), torch.full((2, 2), 0.5))
     h = model.modality_features(torch.tensor([0, 1]))
@@ -158,7 +158,7 @@ def test_a_cold_item_by_hand() -> None:
     model = with_numbers(
         Tmfun(TmfunConfig(dim=2, num_layers=0, frozen_share=1.0), corpus, generator=rng()),
         modalities__text_graph__projection__weight=[[0.0], [0.0]],
-        item_embedding=[[3.0, 4.0], [100.0, 100.0]],
+        collaborative__item=[[3.0, 4.0], [100.0, 100.0]],
         multi_query=[[0.0, 0.0], [0.0, 0.0]],
     )
     torch.testing.assert_close(model.id_features(), torch.tensor([[1.5, 2.0], [1.5, 2.0]]))
@@ -249,7 +249,9 @@ def test_renumbering_the_items_changes_no_loss_and_only_renumbers_the_vectors(*,
     new_row = torch.randperm(corpus.num_items, generator=rng(1))
     one, other = (built(c, directed=directed) for c in (corpus, permute_items(corpus, new_row)))
     state = one.state_dict()
-    other.load_state_dict({**state, "item_embedding": state["item_embedding"][torch.argsort(new_row)]})
+    other.load_state_dict(
+        {**state, "collaborative.item": state["collaborative.item"][torch.argsort(new_row)]}
+    )
     for model in (one, other):
         model.begin_epoch()
     batch = drawn_batch(corpus, 32)

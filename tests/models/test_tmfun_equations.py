@@ -166,7 +166,7 @@ class Literal:
 
     @cached_property
     def warm_ids(self) -> Tensor:
-        return self.weights["item_embedding"] * torch.tensor(self.warm, dtype=torch.float64)[:, None]
+        return self.weights["collaborative.item"] * torch.tensor(self.warm, dtype=torch.float64)[:, None]
 
     @cached_property
     def h(self) -> list[Tensor]:
@@ -191,7 +191,7 @@ class Literal:
         for u, i in self.edges:
             degrees = len([e for e in self.edges if e[0] == u]) * len([e for e in self.edges if e[1] == i])
             graph[u, self.users + i] = graph[self.users + i, u] = degrees**-0.5
-        found = [torch.cat([self.weights["user_embedding"], self.weights["item_embedding"]])]
+        found = [torch.cat([self.weights["collaborative.user"], self.weights["collaborative.item"]])]
         for _ in range(self.config.num_layers):
             found.append(graph @ found[-1])
         return found
@@ -246,7 +246,7 @@ class Literal:
         ranking, penalty = [], []
         for u, i, j in zip(batch.users.tolist(), positives, negatives, strict=True):
             ranking.append(-torch.log(torch.sigmoid(self.z[u] @ vectors[i] - self.z[u] @ vectors[j])))
-            rows = self.weights["user_embedding"][u], *self.weights["item_embedding"][[i, j]]
+            rows = self.weights["collaborative.user"][u], *self.weights["collaborative.item"][[i, j]]
             penalty.append(sum((row @ row for row in rows), torch.zeros((), dtype=torch.float64)))
         return {
             "bpr": torch.stack(ranking).mean(),

@@ -22,12 +22,11 @@ from torch import Tensor, nn
 
 from fuserec.batch import Corpus, Modality, PairBatch
 from fuserec.errors import ConfigError, nearest
-from fuserec.losses import bpr, embedding_l2, info_nce
-from fuserec.models.lightgcn import embedding_table, fold_table
+from fuserec.losses import bpr, info_nce
 from fuserec.models.two_tower import TwoTower
-from fuserec.nn import FrozenGraph
+from fuserec.nn import Collaborative, FrozenGraph, xavier_uniform
 from fuserec.ops.fusion import attend, unit_or_zero
-from fuserec.ops.graph import SparseMatrix, bipartite_graph, knn_adjacency, layer_mean, propagate
+from fuserec.ops.graph import SparseMatrix, knn_adjacency, propagate
 from fuserec.ops.knn import cosine_knn
 from fuserec.ops.nearest import float32_knn
 from fuserec.ops.spectral import leading_eigenvectors
@@ -106,15 +105,9 @@ class Tmfun(nn.Module):
     def __init__(self, config: TmfunConfig, corpus: Corpus, *, generator: torch.Generator) -> None:
         super().__init__()
         self.config = config
-        self.num_users, self.num_items = corpus.num_users, corpus.num_items
-        self.user_item = FrozenGraph(
-            bipartite_graph(
-                corpus.train.users, corpus.train.items, num_users=corpus.num_users, num_items=corpus.num_items
-            )
+        self.collaborative = Collaborative(
+            corpus, dim=config.dim, num_layers=config.num_layers, generator=generator
         )
-        self.register_buffer("degree_I", self.user_item.matrix.column_counts(), persistent=False)
-        self.user_embedding = embedding_table(corpus.num_users, config.dim, generator=generator)
-        self.item_embedding = embedding_table(corpus.num_items, config.dim, generator=generator)
         chosen = _choose(corpus.modalities, config.modalities)
         self.modalities = nn.ModuleDict(
             # a bare name such as "type" would hide a method of nn.Module, which torch refuses
@@ -126,11 +119,10 @@ class Tmfun(nn.Module):
         self.graph_logits_M = nn.Parameter(torch.zeros(len(chosen)))
         # W_Q, W_K, W_V of Eq. (6); W_Q', W_K' of Eq. (7)
         self.early_query, self.early_key, self.early_value, self.multi_query, self.multi_key = (
-            embedding_table(config.dim, config.dim, generator=generator) for _ in range(5)
+            xavier_uniform(config.dim, config.dim, generator=generator) for _ in range(5)
         )
         self.begin_epoch()
 
-    degree_I: Int[Tensor, " I"]
     present_IM: Bool[Tensor, "I M"]
 
     def begin_epoch(self) -> None:
@@ -140,11 +132,6 @@ class Tmfun(nn.Module):
 
     def _graphs(self) -> list[ModalityGraph]:
         return list(self.modalities.values())  # type: ignore[arg-type]
-
-    @property
-    def warm_I(self) -> Bool[Tensor, " I"]:
-        """(I,) items with a training interaction."""
-        return self.degree_I > 0
 
     def modality_weights(self) -> Float[Tensor, "I M"]:
         """softmax(w), renormalised over the modalities an item has; zeros where it has none. Eq. (3)."""
@@ -174,7 +161,7 @@ class Tmfun(nn.Module):
 
     def warm_ids(self) -> Float[Tensor, "I D"]:
         """E_I, zero for cold items: their embeddings were never trained."""
-        return self.item_embedding * self.warm_I[:, None]
+        return self.collaborative.item * self.collaborative.warm_I[:, None]
 
     def id_features(self, rows: Int[Tensor, " B"] | None = None) -> Tensor:
         """H^I = A^I E_I from warm columns only, (B, D) for the given rows or all. Eq. (4)."""
@@ -186,15 +173,6 @@ class Tmfun(nn.Module):
     def modality_features(self, rows: Int[Tensor, " B"]) -> Float[Tensor, "M B D"]:
         """H^m of the given items, zero where an item lacks m. Eq. (4)."""
         return torch.stack([graph.features_of(rows, ids=self.warm_ids) for graph in self._graphs()])
-
-    def collaborative(self) -> tuple[Float[Tensor, "U D"], Float[Tensor, "I D"]]:
-        """Z_U and Z_I, the mean of the layers. Eq. (5)."""
-        return layer_mean(
-            self.user_item.matrix,
-            self.user_embedding,
-            self.item_embedding,
-            num_layers=self.config.num_layers,
-        )
 
     def early_fusion(
         self, z: Float[Tensor, "B D"], h: Float[Tensor, "M B D"], present: Bool[Tensor, "B M"]
@@ -265,34 +243,27 @@ class Tmfun(nn.Module):
         return {
             "bpr": bpr((user_BD * positive_BD).sum(1), (user_BD * negative_BD).sum(1)),
             "contrastive": self.contrastive(h_MBD, present_BM & is_positive_B[:, None]),
-            "l2": embedding_l2(
-                F.embedding(batch.users, self.user_embedding), F.embedding(items, self.item_embedding)
-            ),
+            "l2": self.collaborative.l2(batch.users, items),
         }
 
     @torch.no_grad()
     def scorer(self) -> TwoTower:
         """Both towers as they stand; cold items and new users by the formulas of the specification."""
         user_UD, z_ID = self.collaborative()
-        every = torch.arange(self.num_items, device=z_ID.device)
+        every = torch.arange(len(z_ID), device=z_ID.device)
         item_ID = self.fuse(
             self.with_cold_items(z_ID), self.modality_features(every), self.id_features(), self.present_IM
         )
-        fold_ID = fold_table(
-            self.user_item.matrix,
-            self.user_embedding,
-            self.item_embedding,
-            self.degree_I,
-            num_layers=self.config.num_layers,
+        return TwoTower(
+            user=user_UD, item=item_ID, fold=self.collaborative.fold(), foldable=self.collaborative.warm_I
         )
-        return TwoTower(user=user_UD, item=item_ID, fold=fold_ID, foldable=self.warm_I)
 
     def with_cold_items(self, z: Float[Tensor, "I D"]) -> Float[Tensor, "I D"]:
         """z, with the weighted mean of its warm neighbours in A^I for each item without interactions.
 
         Zero where it has no such neighbour. Part 2, "Cold items".
         """
-        warm_I1 = self.warm_I[:, None]
+        warm_I1 = self.collaborative.warm_I[:, None]
         warm_z = torch.where(warm_I1, z, 0.0)
         weight_I1 = self.item_graph(warm_I1.to(z.dtype))
         mean = self.item_graph(warm_z) / torch.where(weight_I1 > 0, weight_I1, 1.0)
