@@ -58,7 +58,13 @@ def write(results: Path, **options: Any) -> Path:
     parts = {"valid": evaluation("valid"), "test": evaluation()}
     times = {"fit_seconds": 2.5, "evaluation_seconds": 0.5, "epochs": 3, "epoch_seconds": 0.8}
     return write_result(
-        results, "baby", recipe(), provenance=PROVENANCE, evaluations=parts, times=times, **options
+        results,
+        "baby",
+        recipe(),
+        provenance=PROVENANCE,
+        evaluations=parts,
+        times=times,
+        **{"headline": "Recall@20", **options},
     )
 
 

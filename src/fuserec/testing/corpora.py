@@ -9,6 +9,8 @@ the item itself.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -90,30 +92,9 @@ def tiny_prepared(
     )
 
 
-def tiny_corpus(
-    *,
-    seed: int = 0,
-    num_users: int = 40,
-    num_items: int = 30,
-    events_per_user: int = 8,
-    modalities: tuple[str, ...] = ("text", "image"),
-    ready_graph: tuple[str, ...] = (),
-    missing: float = 0.2,
-    num_cold: int = 3,
-    repeats: bool = False,
-) -> Corpus:
+def tiny_corpus(**options: Any) -> Corpus:
     """The corpus of `tiny_prepared` with the same arguments."""
-    return tiny_prepared(
-        seed=seed,
-        num_users=num_users,
-        num_items=num_items,
-        events_per_user=events_per_user,
-        modalities=modalities,
-        ready_graph=ready_graph,
-        missing=missing,
-        num_cold=num_cold,
-        repeats=repeats,
-    ).corpus
+    return tiny_prepared(**options).corpus
 
 
 def _check(num_users: int, num_items: int, events_per_user: int, missing: float, num_cold: int) -> None:

@@ -16,10 +16,10 @@ __all__ = ["corpora", "histories", "knn_graphs", "pairs", "prepared", "queries"]
 _Draw = Callable[..., Any]  # hypothesis's own DrawFn is a protocol that the shape hook cannot check
 
 
-def pairs(*, num_users: int, num_items: int, max_size: int = 30) -> st.SearchStrategy[Pairs]:
+def pairs(*, num_users: int, num_items: int) -> st.SearchStrategy[Pairs]:
     """User-item pairs: none at all, repeated ones, users and items that never occur."""
     pair = st.tuples(st.integers(0, num_users - 1), st.integers(0, num_items - 1))
-    return st.lists(pair, max_size=max_size).map(
+    return st.lists(pair, max_size=30).map(
         lambda drawn: Pairs(
             users=torch.tensor([user for user, _ in drawn], dtype=torch.int64),
             items=torch.tensor([item for _, item in drawn], dtype=torch.int64),
@@ -27,26 +27,24 @@ def pairs(*, num_users: int, num_items: int, max_size: int = 30) -> st.SearchStr
     )
 
 
-def histories(
-    *, num_items: int, min_rows: int = 0, max_rows: int = 6, max_length: int = 8
-) -> st.SearchStrategy[Histories]:
+def histories(*, num_items: int) -> st.SearchStrategy[Histories]:
     """Ragged histories: empty rows, repeated items, no row at all."""
-    row = st.lists(st.integers(0, num_items - 1), max_size=max_length)
-    return st.lists(row, min_size=min_rows, max_size=max_rows).map(Histories.from_lists)
+    row = st.lists(st.integers(0, num_items - 1), max_size=8)
+    return st.lists(row, max_size=6).map(Histories.from_lists)
 
 
 @st.composite
-def queries(draw: _Draw, *, num_users: int, num_items: int, max_rows: int = 6) -> Queries:
+def queries(draw: _Draw, *, num_users: int, num_items: int) -> Queries:
     """Trained and unseen users (-1) in any mixture, each with any history."""
-    rows = draw(histories(num_items=num_items, max_rows=max_rows))
+    rows = draw(histories(num_items=num_items))
     users = draw(st.lists(st.integers(-1, num_users - 1), min_size=len(rows), max_size=len(rows)))
     return Queries(users=torch.tensor(users, dtype=torch.int64), histories=rows)
 
 
 @st.composite
-def knn_graphs(draw: _Draw, *, num_items: int, max_neighbours: int = 4) -> KnnGraph:
+def knn_graphs(draw: _Draw, *, num_items: int) -> KnnGraph:
     """Directed neighbour lists: padded with -1, also whole rows, sometimes with the item itself."""
-    width = draw(st.integers(1, max_neighbours))
+    width = draw(st.integers(1, 4))
     neighbours = torch.full((num_items, width), -1, dtype=torch.int64)
     weights = torch.zeros(num_items, width)
     for item in range(num_items):

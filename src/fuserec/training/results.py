@@ -76,7 +76,7 @@ def write_result(
     provenance: Mapping[str, Any],
     evaluations: Mapping[str, Evaluation],
     times: Mapping[str, float],
-    headline: str = "Recall@20",
+    headline: str,
     overwrite: bool = False,
 ) -> Path:
     """Write the result of a run; the format is in the module's docstring.

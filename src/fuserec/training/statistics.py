@@ -141,15 +141,7 @@ def average_runs(runs: Sequence[Evaluation]) -> Evaluation:
     )
 
 
-def compare(
-    a: Evaluation,
-    b: Evaluation,
-    metric: str,
-    *,
-    samples: int = 10_000,
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> Comparison:
+def compare(a: Evaluation, b: Evaluation, metric: str) -> Comparison:
     """`paired_bootstrap` of one metric, such as ``"Recall@20"``, of two evaluations.
 
     Raises:
@@ -162,9 +154,7 @@ def compare(
             raise ConfigError(
                 f"expected a metric that was measured, got {metric!r}; {nearest(metric, evaluation.values)}"
             )
-    return paired_bootstrap(
-        a.values[metric], b.values[metric], samples=samples, seed=seed, confidence=confidence
-    )
+    return paired_bootstrap(a.values[metric], b.values[metric])
 
 
 def _require_same_users(a: Evaluation, b: Evaluation) -> None:

@@ -117,7 +117,7 @@ def run_job(
         evaluations=evaluations,
         times=times,
         overwrite=True,
-        **_headline(run.recipe, evaluations["valid"]),
+        headline=_headline(run.recipe, evaluations["valid"]),
     )
 
 
@@ -226,11 +226,11 @@ def _times(run: Run, evaluation_seconds: float | None) -> dict[str, float]:
     return times
 
 
-def _headline(recipe: Recipe, evaluation: Evaluation) -> dict[str, str]:
-    """The metric that training watched; for a closed form the default, where it was measured."""
+def _headline(recipe: Recipe, evaluation: Evaluation) -> str:
+    """The metric that training watched; for a closed form Recall@20, or the first where that was not measured."""
     if recipe.train is not None:
-        return {"headline": recipe.train.monitor}
-    return {} if "Recall@20" in evaluation.values else {"headline": next(iter(evaluation.values))}
+        return recipe.train.monitor
+    return "Recall@20" if "Recall@20" in evaluation.values else next(iter(evaluation.values))
 
 
 def _system(group: list[tuple[Job, dict[str, Any]]], part: Part, metrics: Sequence[str]) -> System:
