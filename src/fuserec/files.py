@@ -54,16 +54,17 @@ _BROKEN_ARRAYS = (
 
 
 @contextmanager
-def new_folder(place: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(place: Path, *, overwrite: bool = False, mark: str | None = None) -> Iterator[Path]:
     """A temporary folder beside ``place`` that becomes ``place`` when the block ends well.
 
     Args:
         place: where the folder shall stand.
         overwrite: replace a folder that stands there; it is removed only after the new one is whole.
+        mark: name of the file by which a folder that may be replaced is known; None takes any folder.
 
     Raises:
-        DataError: ``place`` exists and ``overwrite`` is false, or the parent cannot be written, or the
-            disk is full.
+        DataError: ``place`` exists and ``overwrite`` is false or it is neither empty nor marked, or the parent
+            cannot be written, or the disk is full.
     """
     place = Path(place)
     try:
@@ -71,6 +72,10 @@ def new_folder(place: Path, *, overwrite: bool = False) -> Iterator[Path]:
             raise DataError(f"expected a new folder, but {place} exists; choose another or pass --overwrite")
         if place.exists() and not place.is_dir():
             raise DataError(f"expected a folder to overwrite, but {place} is a file; choose another place")
+        if mark and place.exists() and any(place.iterdir()) and not (place / mark).is_file():
+            raise DataError(
+                f"expected {mark} in the folder to overwrite, but {place} has none; choose another place"
+            )
         place.parent.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=f".{place.name}.partial-", dir=place.parent))
     except OSError as error:

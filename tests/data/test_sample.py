@@ -318,7 +318,7 @@ def test_a_folder_that_stands_there_is_refused_and_left_alone(small: Sample) -> 
 def test_what_is_no_sample_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("kept")
     with pytest.raises(
-        DataError, match=f"expected a sample to overwrite, but {tmp_path} holds no truth.json"
+        DataError, match=f"expected truth.json in the folder to overwrite, but {tmp_path} has none"
     ):
         write_sample(tmp_path, SMALL, overwrite=True)
     assert (tmp_path / "mine").read_text() == "kept"

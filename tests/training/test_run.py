@@ -217,7 +217,7 @@ def test_what_is_no_run_is_never_overwritten(tmp_path: Path, recipe_of: RecipeOf
     watcher = Reached()
     with pytest.raises(
         DataError,
-        match=r"expected a run folder to overwrite, but .*home holds no provenance\.json; choose another place",
+        match=r"expected provenance\.json in the folder to overwrite, but .*home has none; choose another place",
     ):
         train(recipe_of("popularity"), PREPARED, precious.parent, overwrite=True, progress=watcher)
     assert precious.read_text() == "mine"

@@ -53,13 +53,12 @@ def train(
         ConfigError: the recipe names another split, or a monitor that is not measured.
         TrainingError: training cannot go on.
     """
-    _refuse_place(Path(out), overwrite=overwrite)
     if not len(prepared.valid):
         raise DataError(
             f"expected validation events in the split {prepared.split!r}, got none; choose another split, or build "
             "the dataset with one that has them"
         )
-    with new_folder(out, overwrite=overwrite) as stage:
+    with new_folder(out, overwrite=overwrite, mark="provenance.json") as stage:
         started = time.perf_counter()
         fitted = fit(recipe, prepared, progress=progress)
         seconds = time.perf_counter() - started
@@ -139,14 +138,6 @@ def evaluate_run(
     )
     run.store(f"{part}-{compatibility}" if compatibility else part, evaluation)
     return evaluation
-
-
-def _refuse_place(out: Path, *, overwrite: bool) -> None:
-    """Never replace what is no run."""
-    if overwrite and out.is_dir() and any(out.iterdir()) and not (out / "provenance.json").is_file():
-        raise DataError(
-            f"expected a run folder to overwrite, but {out} holds no provenance.json; choose another place"
-        )
 
 
 def _validate(scorer: Scorer, prepared: Prepared, recipe: Recipe) -> Evaluation:

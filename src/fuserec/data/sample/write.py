@@ -27,7 +27,6 @@ from fuserec.data.sample.world import (
     draw_books,
     stream,
 )
-from fuserec.errors import DataError
 from fuserec.files import new_folder, write_text
 
 __all__ = ["NAME", "draw_cover", "write_sample"]
@@ -67,12 +66,11 @@ def write_sample(
     Raises:
         DataError: the folder exists already, is to be overwritten and is no sample, or cannot be written.
     """
-    _refuse_place(Path(place), overwrite=overwrite)
-    books, readers = draw_books(options), draw_readers(options)
-    texts, events = draw_texts(options, books), simulate(options, books, readers)
-    user_ids = _ids("u", options.num_users, _ODD_USERS, stream(options, "user ids"))
-    item_ids = _ids("b-", options.num_items, _ODD_ITEMS, stream(options, "item ids"))
-    with new_folder(Path(place), overwrite=overwrite) as folder:
+    with new_folder(Path(place), overwrite=overwrite, mark="truth.json") as folder:
+        books, readers = draw_books(options), draw_readers(options)
+        texts, events = draw_texts(options, books), simulate(options, books, readers)
+        user_ids = _ids("u", options.num_users, _ODD_USERS, stream(options, "user ids"))
+        item_ids = _ids("b-", options.num_items, _ODD_ITEMS, stream(options, "item ids"))
         _write_pictures(folder, options, books, on_picture)
         _write_items(folder / "items.csv", options, books, texts, item_ids)
         _write_csv(
@@ -92,16 +90,6 @@ def write_sample(
         write_text(folder / "truth.json", json.dumps(truth, ensure_ascii=False, allow_nan=False) + "\n")
         write_text(folder / "README.md", _readme(options, books, events))
     return Path(place)
-
-
-def _refuse_place(place: Path, *, overwrite: bool) -> None:
-    """Refuse early what `new_folder` would refuse late, and never replace what is no sample."""
-    if place.exists() and not overwrite:
-        raise DataError(f"expected a new folder, but {place} exists; choose another or pass --overwrite")
-    if place.is_dir() and any(place.iterdir()) and not (place / "truth.json").is_file():
-        raise DataError(
-            f"expected a sample to overwrite, but {place} holds no truth.json; choose another place"
-        )
 
 
 def draw_cover(options: SampleOptions, books: Books, row: int) -> Image.Image:
