@@ -33,18 +33,11 @@ def command(
       fuserec compare runs/lightgcn runs/tmfun --part test
       fuserec compare runs/a-0 runs/a-1 runs/b-0 runs/b-1 --metric Recall@10
     """
-    from fuserec.cli import terminal
-    from fuserec.cli.systems import as_json, as_rows
+    from fuserec.cli.systems import print_systems
     from fuserec.training.checkpoint import Run
     from fuserec.training.compare import compare_systems
 
     metrics = metric or DEFAULT_METRICS
     systems = compare_systems([Run.open(path) for path in runs], part, metrics)
-    if json:
-        terminal.print_json(as_json(systems))
-        return
-    header, rows = as_rows(systems, metrics)
-    if markdown:
-        terminal.print_markdown(header, rows)
-    else:
-        terminal.print_table(header, rows, title=f"{part}, against {systems[0].name}")
+    title = f"{part}, against {systems[0].name}"
+    print_systems(systems, metrics, title=title, json=json, markdown=markdown)

@@ -33,7 +33,7 @@ def command(
       fuserec demo --out /tmp/demo --overwrite
     """
     from fuserec.cli import terminal
-    from fuserec.cli.systems import as_rows
+    from fuserec.cli.systems import print_systems
     from fuserec.data.sample.world import SampleOptions
     from fuserec.demo.run import run_demo
     from fuserec.training.compare import compare_systems
@@ -46,7 +46,7 @@ def command(
         overwrite=overwrite,
         progress=terminal.progress(quiet=quiet),
     )
-    header, rows = as_rows(compare_systems(runs, "test", DEFAULT_METRICS), DEFAULT_METRICS)
-    terminal.print_table(header, rows, title="test part of synthetic data, against popularity")
+    systems = compare_systems(runs, "test", DEFAULT_METRICS)
+    print_systems(systems, DEFAULT_METRICS, title="test part of synthetic data, against popularity")
     minutes = (time.monotonic() - begun) / 60
     typer.echo(f"done in {minutes:.1f} minutes; open {(out / 'report.html').resolve()}")

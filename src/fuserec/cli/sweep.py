@@ -45,7 +45,7 @@ def command(
       fuserec sweep a.toml b.toml --data data/shop --results results/shop --runs runs --part test --reference a
     """
     from fuserec.cli import terminal
-    from fuserec.cli.systems import as_json, as_rows
+    from fuserec.cli.systems import print_systems
     from fuserec.data.dataset import Dataset
     from fuserec.training.config import load_recipe
     from fuserec.training.recipes import find_recipe
@@ -62,11 +62,4 @@ def command(
         run_job(job, results=results, part=part.value, dataset=str(dataset.path.resolve()), progress=progress)
     metrics = metric or DEFAULT_METRICS
     systems = summarise(jobs, results=results, part=part.value, metrics=metrics, reference=reference)
-    if json:
-        terminal.print_json(as_json(systems))
-        return
-    header, rows = as_rows(systems, metrics)
-    if markdown:
-        terminal.print_markdown(header, rows)
-    else:
-        terminal.print_table(header, rows, title=f"{data}, {part.value}")
+    print_systems(systems, metrics, title=f"{data}, {part.value}", json=json, markdown=markdown)

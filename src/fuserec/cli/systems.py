@@ -1,4 +1,4 @@
-"""How compared systems are shown: rows for a table, or JSON."""
+"""How compared systems are shown."""
 
 from __future__ import annotations
 
@@ -6,13 +6,32 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from fuserec.cli import terminal
+
 if TYPE_CHECKING:
     from fuserec.training.compare import Spread, System
 
-__all__ = ["as_json", "as_rows"]
+__all__ = ["print_systems"]
 
 
-def as_json(systems: Sequence[System]) -> list[dict[str, Any]]:
+def print_systems(
+    systems: Sequence[System],
+    metrics: Sequence[str],
+    *,
+    title: str,
+    json: bool = False,
+    markdown: bool = False,
+) -> None:
+    """A table for people, the same in Markdown, or JSON with everything."""
+    if json:
+        terminal.print_json(_as_json(systems))
+    elif markdown:
+        terminal.print_markdown(*_as_rows(systems, metrics))
+    else:
+        terminal.print_table(*_as_rows(systems, metrics), title=title)
+
+
+def _as_json(systems: Sequence[System]) -> list[dict[str, Any]]:
     """Everything, with the verdicts written out."""
     rows = [asdict(system) for system in systems]
     for row, system in zip(rows, systems, strict=True):
@@ -22,7 +41,7 @@ def as_json(systems: Sequence[System]) -> list[dict[str, Any]]:
     return rows
 
 
-def as_rows(systems: Sequence[System], metrics: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+def _as_rows(systems: Sequence[System], metrics: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     """Header and cells: a column for each metric, and one for each comparison with the reference."""
     compared = any(value.comparison for system in systems for value in system.metrics.values())
     header = ["recipe", "seeds", *metrics]
