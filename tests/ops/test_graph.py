@@ -13,6 +13,8 @@ from fuserec.ops.graph import (
     knn_adjacency,
     layer_mean,
     layer_mean_reference,
+    mixed_propagate,
+    mixed_propagate_reference,
     normalise,
     propagate,
     propagate_reference,
@@ -394,3 +396,19 @@ def test_symmetric_neighbours_equal_the_dense_maximum(graph: KnnGraph, present: 
     dense = torch.maximum(dense, dense.T) * mask * mask[:, None]
     dense.fill_diagonal_(0)
     assert torch.equal(symmetric_neighbours(graph, mask).dense(), dense)
+
+
+# -- mixed_propagate
+
+
+@pytest.mark.parametrize("rows", [[4], [6, 0, 3], list(range(8))])
+def test_mixed_graphs_equal_their_literal_sum_in_values_and_gradients(rows: list[int]) -> None:
+    graphs = (sparse(8, 8), sparse(8, 8, seed=5))
+    wanted, gradient = torch.tensor(rows), drawn(2, len(rows), 3)
+    outcomes = []
+    for form in (mixed_propagate, mixed_propagate_reference):
+        x, weights = drawn(3, 8, 3).requires_grad_(), drawn(4, len(rows), 2).requires_grad_()
+        result = form(graphs, x, weights, wanted)
+        outcomes.append((result, *torch.autograd.grad(result, (x, weights), gradient)))
+    for ours, literal in zip(*outcomes, strict=True):
+        torch.testing.assert_close(ours, literal)

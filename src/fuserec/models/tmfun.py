@@ -26,7 +26,7 @@ from fuserec.losses import bpr, info_nce
 from fuserec.models.two_tower import TwoTower
 from fuserec.nn import Collaborative, FrozenGraph, xavier_uniform
 from fuserec.ops.fusion import attend, unit_or_zero
-from fuserec.ops.graph import SparseMatrix, knn_adjacency, propagate
+from fuserec.ops.graph import SparseMatrix, knn_adjacency, mixed_propagate, propagate
 from fuserec.ops.knn import cosine_knn
 from fuserec.ops.nearest import float32_knn
 from fuserec.ops.spectral import leading_eigenvectors
@@ -143,21 +143,15 @@ class Tmfun(nn.Module):
 
         Args:
             x: (I, D) what travels.
-            rows: (B,) items wanted; None for all.
+            rows: (B,) items wanted, each once; None for all.
 
         Returns:
             (B, D): each modality graph's answer, weighted by the item's own weights.
         """
-        weights_BM = self.modality_weights()
-        if rows is not None:
-            weights_BM = F.embedding(rows, weights_BM)
-        total = x.new_zeros(len(weights_BM), x.shape[1])
-        for place, graph in enumerate(self._graphs()):
-            answer = propagate(graph.adjacency.matrix, x)
-            if rows is not None:
-                answer = F.embedding(rows, answer)
-            total = torch.addcmul(total, weights_BM[:, place, None], answer)
-        return total
+        if rows is None:
+            rows = torch.arange(len(x), device=x.device)
+        graphs = tuple(graph.adjacency.matrix for graph in self._graphs())
+        return mixed_propagate(graphs, x, F.embedding(rows, self.modality_weights()), rows)
 
     def warm_ids(self) -> Float[Tensor, "I D"]:
         """E_I, zero for cold items: their embeddings were never trained."""
