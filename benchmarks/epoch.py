@@ -3,7 +3,7 @@
 Bare arithmetic: LightGCN's sparse products, forward and backward, and its optimiser steps, timed alone.
 Held: LightGCN at most 1.5 times that, TMFUN (what it rebuilds once an epoch included) at most 3 times LightGCN.
 
-    python benchmarks/epoch.py [--rounds 5] [--prepared FILE]
+    python benchmarks/epoch.py [--rounds 15] [--prepared FILE]
 
 Without a prepared dataset (.npz) the data is generated with the size of Amazon Baby; its features are more at odds with
 the learnt graph than real ones, which makes TMFUN's graphs denser.
@@ -100,7 +100,7 @@ def epoch(model: LightGcn | Tmfun, corpus: Corpus, name: str) -> partial[dict[st
 
 
 if __name__ == "__main__":
-    parser = parser_of(__doc__, rounds=5)
+    parser = parser_of(__doc__, rounds=15)
     parser.add_argument("--prepared", type=Path, help="a .npz written by fuserec.training.prepared")
     chosen = parser.parse_args()
     report(chosen.rounds, partial(measure, prepared=chosen.prepared))

@@ -188,8 +188,8 @@ def test_an_item_without_any_modality_is_its_collaborative_signal() -> None:
 
 def test_modality_weights_start_equal_and_sum_to_one_over_what_an_item_has() -> None:
     corpus = tiny_corpus(modalities=("text", "image", "audio"), missing=0.4)
-    weights = built(corpus).modality_weights()
     present = torch.stack([modality.present for modality in corpus.modalities], 1)
+    weights = built(corpus).modality_weights(present)
     torch.testing.assert_close(weights, present / present.sum(1, keepdim=True).clamp_min(1))
 
 

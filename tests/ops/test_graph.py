@@ -101,8 +101,15 @@ def test_a_matrix_that_differs_from_its_transpose_in_the_last_bit_is_not_called_
 
 
 def test_places_outside_the_shape_are_refused() -> None:
-    with pytest.raises(RuntimeError, match="size is inconsistent"):
-        SparseMatrix.from_entries(torch.tensor([0]), torch.tensor([3]), torch.tensor([1.0]), shape=(2, 3))
+    for row, column, words in (
+        (0, 3, "columns from 0 to 2, got 3"),
+        (2, 0, "rows from 0 to 1, got 2"),
+        (-1, 0, "rows from 0 to 1, got -1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            SparseMatrix.from_entries(
+                torch.tensor([row]), torch.tensor([column]), torch.tensor([1.0]), shape=(2, 3)
+            )
 
 
 def test_moving_to_a_device_keeps_values_and_symmetry() -> None:

@@ -26,7 +26,7 @@ from fuserec.losses import bpr, info_nce
 from fuserec.models.two_tower import TwoTower
 from fuserec.nn import Collaborative, FrozenGraph, xavier_uniform
 from fuserec.ops.fusion import attend, unit_or_zero
-from fuserec.ops.graph import SparseMatrix, knn_adjacency, mixed_propagate, propagate
+from fuserec.ops.graph import SparseMatrix, knn_adjacency, knn_entries, mixed_propagate, propagate
 from fuserec.ops.knn import cosine_knn
 from fuserec.ops.nearest import float32_knn
 from fuserec.ops.spectral import leading_eigenvectors
@@ -116,6 +116,8 @@ class Tmfun(nn.Module):
         self.register_buffer(
             "present_IM", torch.stack([modality.present for modality in chosen], 1), persistent=False
         )
+        cold = torch.nonzero(~self.collaborative.warm_I).squeeze(1)
+        self.register_buffer("cold", cold, persistent=False)
         self.graph_logits_M = nn.Parameter(torch.zeros(len(chosen)))
         # W_Q, W_K, W_V of Eq. (6); W_Q', W_K' of Eq. (7)
         self.early_query, self.early_key, self.early_value, self.multi_query, self.multi_key = (
@@ -124,6 +126,7 @@ class Tmfun(nn.Module):
         self.begin_epoch()
 
     present_IM: Bool[Tensor, "I M"]
+    cold: Int[Tensor, " C"]
 
     def begin_epoch(self) -> None:
         """Rebuild the learnt part of every modality graph (Eq. 2)."""
@@ -133,10 +136,10 @@ class Tmfun(nn.Module):
     def _graphs(self) -> list[ModalityGraph]:
         return list(self.modalities.values())  # type: ignore[arg-type]
 
-    def modality_weights(self) -> Float[Tensor, "I M"]:
+    def modality_weights(self, present: Bool[Tensor, "B M"]) -> Float[Tensor, "B M"]:
         """softmax(w), renormalised over the modalities an item has; zeros where it has none. Eq. (3)."""
-        weights_IM = torch.softmax(self.graph_logits_M, 0) * self.present_IM
-        return weights_IM / weights_IM.sum(1, keepdim=True).clamp_min(torch.finfo(weights_IM.dtype).tiny)
+        weights_BM = torch.softmax(self.graph_logits_M, 0) * present
+        return weights_BM / weights_BM.sum(1, keepdim=True).clamp_min(torch.finfo(weights_BM.dtype).tiny)
 
     def item_graph(self, x: Float[Tensor, "I D"], rows: Int[Tensor, " B"] | None = None) -> Tensor:
         """A^I x, of all items or of the given rows, without ever forming A^I. Eq. (3).
@@ -151,11 +154,11 @@ class Tmfun(nn.Module):
         if rows is None:
             rows = torch.arange(len(x), device=x.device)
         graphs = tuple(graph.adjacency.matrix for graph in self._graphs())
-        return mixed_propagate(graphs, x, F.embedding(rows, self.modality_weights()), rows)
+        return mixed_propagate(graphs, x, self.modality_weights(self.present_IM[rows]), rows)
 
     def warm_ids(self) -> Float[Tensor, "I D"]:
         """E_I, zero for cold items: their embeddings were never trained."""
-        return self.collaborative.item * self.collaborative.warm_I[:, None]
+        return self.collaborative.item.index_fill(0, self.cold, 0.0)
 
     def id_features(self, rows: Int[Tensor, " B"] | None = None) -> Tensor:
         """H^I = A^I E_I from warm columns only, (B, D) for the given rows or all. Eq. (4)."""
@@ -203,7 +206,7 @@ class Tmfun(nn.Module):
         else:
             g = self.early_fusion(z, h, present)
         if "multi" in self.config.steps:
-            available_B2 = torch.stack([present.any(1), (id_feature != 0).any(1)], 1)
+            available_B2 = torch.stack([present.any(1), id_feature.any(1)], 1)
             g = self.multi_step_fusion(z, g, id_feature, available_B2)
         return z + unit_or_zero(g)
 
@@ -211,11 +214,14 @@ class Tmfun(nn.Module):
         """Inter-modal InfoNCE, the mean over the pairs of modalities. Eq. (9)."""
         terms = []
         for (one_BD, one_B), (other_BD, other_B) in combinations(zip(h, present.T, strict=True), 2):
-            both = torch.nonzero(one_B & other_B).squeeze(1)
+            both_B = one_B & other_B
+            if not both_B.all():
+                both = torch.nonzero(both_B).squeeze(1)
+                one_BD, other_BD = F.embedding(both, one_BD), F.embedding(both, other_BD)
             terms.append(
                 info_nce(
-                    F.embedding(both, one_BD),
-                    F.embedding(both, other_BD),
+                    one_BD,
+                    other_BD,
                     temperature=self.config.temperature,
                     same_above=self.config.same_above,
                 )
@@ -226,17 +232,15 @@ class Tmfun(nn.Module):
         """Terms ``bpr``, ``contrastive`` and ``l2``. Eq. (10)."""
         z_UD, z_ID = self.collaborative()
         items = torch.cat([batch.positives, batch.negatives])
-        rows, place = torch.unique(items, return_inverse=True)
+        rows, place, num_positives = _positives_first(batch, len(z_ID))
         present_BM = self.present_IM[rows]
         h_MBD = self.modality_features(rows)
         item_BD = self.fuse(F.embedding(rows, z_ID), h_MBD, self.id_features(rows), present_BM)
         user_BD = F.embedding(batch.users, z_UD)
         positive_BD, negative_BD = F.embedding(place, item_BD).chunk(2)
-        is_positive_B = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
-        is_positive_B[place[: len(batch.positives)]] = True
         return {
             "bpr": bpr((user_BD * positive_BD).sum(1), (user_BD * negative_BD).sum(1)),
-            "contrastive": self.contrastive(h_MBD, present_BM & is_positive_B[:, None]),
+            "contrastive": self.contrastive(h_MBD[:, :num_positives], present_BM[:num_positives]),
             "l2": self.collaborative.l2(batch.users, items),
         }
 
@@ -316,11 +320,8 @@ class ModalityGraph(nn.Module):
         """A^m = lambda norm(frozen) + (1 - lambda) norm(topk cos F^m), detached; then P^m. Eq. (2), (4)."""
         share = self.config.frozen_share
         if self.learns_graph:
-            learnt = knn_adjacency(
-                float32_knn(self.projected(), self.present, self.config.num_neighbours),
-                self.present,
-                directed=self.config.directed,
-            )
+            knn = float32_knn(self.projected(), self.present, self.config.num_neighbours)
+            learnt = knn_entries(knn, self.present, directed=self.config.directed)
             self.adjacency.replace(_mix(self.frozen.matrix, learnt, share=share))
         if self.features is not None and (self.learns_graph or self.travelled is None):
             self.travelled = self.travel(self.features)
@@ -342,15 +343,30 @@ class ModalityGraph(nn.Module):
         return torch.addmm(self.row_sums[rows, None] * bias, F.embedding(rows, self.travelled), weight.T)
 
 
-def _mix(one: SparseMatrix, other: SparseMatrix, *, share: float) -> SparseMatrix:
-    """Share * one + (1 - share) * other."""
-    rows, columns, values = zip(one.entries(), other.entries(), strict=True)
+def _mix(one: SparseMatrix, other: tuple[Tensor, Tensor, Tensor], *, share: float) -> SparseMatrix:
+    """Share * one + (1 - share) * other, whose rows, columns and values are given."""
+    rows, columns, values = zip(one.entries(), other, strict=True)
     return SparseMatrix.from_entries(
         torch.cat(rows),
         torch.cat(columns),
         torch.cat([share * values[0], (1.0 - share) * values[1]]),
         shape=one.shape,
     )
+
+
+def _positives_first(batch: PairBatch, num_items: int) -> tuple[Int[Tensor, " B"], Int[Tensor, " C"], int]:
+    """The distinct items of a batch, those among its positives first, by a table of all items.
+
+    Returns:
+        (B,) the items; (C,) the place among them of each positive, then of each negative; how many are positives.
+    """
+    place_I = batch.positives.new_zeros(num_items)
+    place_I[batch.negatives] = 1
+    place_I[batch.positives] = 2
+    positives = torch.nonzero(place_I == 2).squeeze(1)
+    rows = torch.cat([positives, torch.nonzero(place_I == 1).squeeze(1)])
+    place_I[rows] = torch.arange(len(rows), device=rows.device)
+    return rows, place_I[torch.cat([batch.positives, batch.negatives])], len(positives)
 
 
 def _choose(modalities: tuple[Modality, ...], names: tuple[str, ...]) -> list[Modality]:

@@ -12,7 +12,14 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from fuserec.shapes import Bool, Float
 
-__all__ = ["attend", "attend_reference", "choice_weights", "unit_or_zero", "unit_or_zero_reference"]
+__all__ = [
+    "attend",
+    "attend_reference",
+    "choice_weights",
+    "unit_or_zero",
+    "unit_or_zero_reference",
+    "weighted_sum",
+]
 
 SHORTEST = 1e-8
 """Rows below this length are divided by it instead of their length (Eq. 8)."""
@@ -33,6 +40,14 @@ def choice_weights(logits: Float[Tensor, "B M"], available: Bool[Tensor, "B M"])
     return torch.softmax(logits.masked_fill(~available, lowest), dim=1) * available
 
 
+def weighted_sum(weights: Float[Tensor, "M B"], answers: Float[Tensor, "M B D"]) -> Float[Tensor, "B D"]:
+    """Sum over the alternatives of weight times answer, without an (M, B, D) product; no gradient is kept."""
+    total = weights[0, :, None] * answers[0]
+    for weight_B, answer_BD in zip(weights[1:], answers[1:], strict=True):
+        total.addcmul_(weight_B[:, None], answer_BD)
+    return total
+
+
 class _Attend(torch.autograd.Function):
     """Attention over a few alternatives with its gradient written out: few passes over (M, B, D)."""
 
@@ -41,7 +56,7 @@ class _Attend(torch.autograd.Function):
         scale = query.shape[1] ** -0.5
         weights_MB = choice_weights((query * answers).sum(2).T * scale, available).T.contiguous()
         ctx.save_for_backward(query, answers, weights_MB)
-        return _mixed(weights_MB, answers)
+        return weighted_sum(weights_MB, answers)
 
     @staticmethod
     @once_differentiable
@@ -52,15 +67,7 @@ class _Attend(torch.autograd.Function):
         of_logits_MB *= query.shape[1] ** -0.5
         of_answers = weights_MB[:, :, None] * gradient
         of_answers.addcmul_(of_logits_MB[:, :, None], query.expand_as(answers))
-        return _mixed(of_logits_MB, answers), of_answers, None
-
-
-def _mixed(weights_MB: Tensor, answers: Tensor) -> Tensor:
-    """Sum over the alternatives of weight times answer, (B, D)."""
-    total = weights_MB[0, :, None] * answers[0]
-    for place in range(1, len(answers)):
-        total.addcmul_(weights_MB[place, :, None], answers[place])
-    return total
+        return weighted_sum(of_logits_MB, answers), of_answers, None
 
 
 def attend(
