@@ -18,6 +18,7 @@ from fuserec.models.content_graph import (
 )
 from fuserec.models.content_knn import ContentKnn, ContentKnnConfig
 from fuserec.models.ease import Ease, EaseConfig
+from fuserec.models.freedom import Freedom, FreedomConfig
 from fuserec.models.item_knn import ItemKnn, ItemKnnConfig
 from fuserec.models.item_to_item import ItemToItem
 from fuserec.models.lightgcn import LightGcn, LightGcnConfig
@@ -51,6 +52,7 @@ CLOSED_FORMS: dict[str, _ClosedForm] = {
 }
 
 GRADIENT_MODELS: dict[str, _Gradient] = {
+    "freedom": _Gradient(FreedomConfig, lambda config, corpus, g: Freedom(config, corpus, generator=g)),
     "lightgcn": _Gradient(LightGcnConfig, lambda config, corpus, g: LightGcn(config, corpus, generator=g)),
     "tmfun": _Gradient(TmfunConfig, lambda config, corpus, g: Tmfun(config, corpus, generator=g)),
 }

@@ -1,0 +1,250 @@
+"""FREEDOM: a frozen item graph from content beside a pruned user-item graph.
+
+"A Tale of Two Graphs: Freezing and Denoising Graph Structures for Multimodal Recommendation", X. Zhou, Z. Shen.
+ACM Multimedia 2023, arXiv 2211.06924. docs/papers/freedom.md says which function and test hold each equation, and
+where we depart.
+
+Shape legend
+    U  users   I  items   D  width   W  width of a modality's features   E  pairs   B  batch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fuserec.batch import Corpus, KnnGraph, Modality, PairBatch
+from fuserec.errors import ConfigError, nearest
+from fuserec.losses import bpr
+from fuserec.models.content_knn import check_weights
+from fuserec.models.two_tower import TwoTower
+from fuserec.nn import Collaborative, FrozenGraph, xavier_uniform
+from fuserec.ops.graph import SparseMatrix, bipartite_graph, layer_mean, normalise, propagate
+from fuserec.ops.knn import cosine_knn
+from fuserec.shapes import Float, Int
+
+__all__ = ["Freedom", "FreedomConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreedomConfig:
+    """Options of FREEDOM."""
+
+    dim: int = 64
+    """Width of the embeddings, at least 1 (paper: 64)."""
+    num_layers: int = 2
+    """Propagation steps on the user-item graph, at least 0 (paper: 2)."""
+    item_layers: int = 1
+    """Propagation steps on the item graph, at least 1 (paper: 1)."""
+    num_neighbours: int = 10
+    """Neighbours k of an item in each modality's graph, itself among them, at least 1 (paper: 10)."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Weight alpha of each modality's graph by name, at least 0; modalities not named are not used (paper: image 0.1, text
+    0.9). Empty: all, with equal weights that sum to 1."""
+    kept_share: float = 0.2
+    """Share of the pairs kept in an epoch's user-item graph, above 0, at most 1 (paper: 1 - rho, rho in 0.8, 0.9)."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, least in (("dim", 1), ("num_layers", 0), ("item_layers", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if not 0.0 < self.kept_share <= 1.0:
+            raise ConfigError(f"kept_share must be above 0 and at most 1, got {self.kept_share}")
+        check_weights(self.weights, self.num_neighbours)
+
+
+class Freedom(nn.Module):
+    """Item scope: an item is its collaborative vector plus what its content's neighbours are to users.
+
+    Args:
+        config: options.
+        corpus: training interactions and at least one modality.
+        generator: draws the initial weights and the seed of the pruning.
+
+    Raises:
+        ConfigError: a named modality is unknown, or there is none at all.
+    """
+
+    def __init__(self, config: FreedomConfig, corpus: Corpus, *, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.collaborative = Collaborative(
+            corpus, dim=config.dim, num_layers=config.num_layers, generator=generator
+        )
+        chosen = _choose(corpus.modalities, config.weights)
+        self.item_graph = FrozenGraph(frozen_item_graph(chosen, k=config.num_neighbours))
+        self.projections = nn.ModuleDict(
+            {
+                # a bare name such as "type" would hide a method of nn.Module, which torch refuses
+                f"{modality.name}_content": _Projection(modality, config.dim, generator=generator)
+                for modality, _ in chosen
+                if modality.features is not None
+            }
+        )
+        cold = torch.nonzero(~self.collaborative.warm_I).squeeze(1)
+        self.register_buffer("cold", cold, persistent=False)
+        # Part of the saved state, so that training that goes on later prunes as it would have.
+        self.register_buffer("pruning_seed", torch.randint(2**62, (), generator=generator))
+        self.register_buffer("epochs_begun", torch.zeros((), dtype=torch.int64))
+        self.pruned = FrozenGraph(self.collaborative.graph.matrix)
+
+    cold: Int[Tensor, " C"]
+    pruning_seed: Int[Tensor, ""]
+    epochs_begun: Int[Tensor, ""]
+
+    def begin_epoch(self) -> None:
+        """Draw this epoch's user-item graph. Section 3.2."""
+        if self.config.kept_share == 1.0:
+            return
+        self.epochs_begun += 1
+        generator = torch.Generator().manual_seed(int(self.pruning_seed) ^ int(self.epochs_begun))
+        full = self.collaborative.graph.matrix
+        users, items, weights = (entries.cpu() for entries in full.entries())
+        kept = prune(weights, share=self.config.kept_share, generator=generator)
+        self.pruned.replace(
+            bipartite_graph(users[kept], items[kept], num_users=full.shape[0], num_items=full.shape[1])
+        )
+
+    def content_view(self) -> Float[Tensor, "I D"]:
+        """H = S^L E_I on the item graph, from warm items only. Eq. (7)."""
+        h = self.collaborative.item.index_fill(0, self.cold, 0.0)
+        for _ in range(self.config.item_layers):
+            h = propagate(self.item_graph.matrix, h)
+        return h
+
+    def losses(self, batch: PairBatch) -> dict[str, Tensor]:
+        """Terms ``bpr`` and ``content`` (the sum over modalities, to be weighted by the paper's lambda). Eq. (12)."""
+        user_UD, z_ID = layer_mean(
+            self.pruned.matrix,
+            self.collaborative.user,
+            self.collaborative.item,
+            num_layers=self.config.num_layers,
+        )
+        items = torch.cat([batch.positives, batch.negatives])
+        user_BD = F.embedding(batch.users, user_UD)
+        positive_BD, negative_BD = F.embedding(items, z_ID + self.content_view()).chunk(2)
+        content = [
+            projection.ranking_loss(user_BD, batch.positives, batch.negatives)  # type: ignore[operator]
+            for projection in self.projections.values()
+        ]
+        return {
+            "bpr": bpr((user_BD * positive_BD).sum(1), (user_BD * negative_BD).sum(1)),
+            "content": torch.stack(content).sum() if content else user_BD.sum() * 0.0,
+        }
+
+    @torch.no_grad()
+    def scorer(self) -> TwoTower:
+        """Both towers on the whole user-item graph; cold items have their neighbours' view only. Section 3.3."""
+        user_UD, z_ID = self.collaborative()
+        return TwoTower(
+            user=user_UD,
+            item=z_ID.index_fill(0, self.cold, 0.0) + self.content_view(),
+            fold=self.collaborative.fold(),
+            foldable=self.collaborative.warm_I,
+        )
+
+
+class _Projection(nn.Module):
+    """Features into the space of the users, and how well they rank there. Eq. (11), (12).
+
+    The paper's projection has a bias; it is the same for both items of a pair, so a ranking loss cannot see it.
+    """
+
+    def __init__(self, modality: Modality, dim: int, *, generator: torch.Generator) -> None:
+        super().__init__()
+        assert modality.features is not None
+        self.register_buffer("features", modality.features, persistent=False)
+        self.register_buffer("present", modality.present, persistent=False)
+        self.weight = xavier_uniform(modality.features.shape[1], dim, generator=generator)
+
+    features: Tensor
+    present: Tensor
+
+    def ranking_loss(
+        self, user: Float[Tensor, "B D"], positives: Int[Tensor, " B"], negatives: Int[Tensor, " B"]
+    ) -> Float[Tensor, ""]:
+        """BPR of the projected features, the mean over the batch; 0 where one of the items has no such features.
+
+        <u, x_i W> - <u, x_j W> is <u, (x_i - x_j) W>: one product for both items.
+        """
+        difference_BW = F.embedding(positives, self.features) - F.embedding(negatives, self.features)
+        ahead_B = (user * (difference_BW @ self.weight)).sum(1)
+        both_B = self.present[positives] & self.present[negatives]
+        return (F.softplus(-ahead_B) * both_B).mean()
+
+
+def frozen_item_graph(modalities: list[tuple[Modality, float]], *, k: int) -> SparseMatrix:
+    """S = sum over m of alpha_m D^-1/2 S^m D^-1/2, S^m the unweighted k nearest of each item. Eq. (1) to (4).
+
+    The nearest of an item is the item itself. The graph stays directed; D counts the neighbours of a row.
+
+    Args:
+        modalities: each with its weight alpha_m; a ready graph is taken before features.
+        k: neighbours, the item itself among them.
+    """
+    rows, columns, values = [], [], []
+    for modality, alpha in modalities:
+        row, column = _nearest(modality, k)
+        ones = torch.ones(len(row))
+        rows.append(row)
+        columns.append(column)
+        values.append(alpha * normalise(row, column, ones, num_nodes=len(modality.present)))
+    size = len(modalities[0][0].present)
+    return SparseMatrix.from_entries(
+        torch.cat(rows), torch.cat(columns), torch.cat(values), shape=(size, size)
+    )
+
+
+def _nearest(modality: Modality, k: int) -> tuple[Int[Tensor, " E"], Int[Tensor, " E"]]:
+    """Rows and columns of the k nearest items of each, itself first, among those that have the modality."""
+    present, graph = modality.present, modality.graph
+    if graph is None:
+        if modality.features is None:
+            raise ConfigError(f"modality {modality.name!r} must have features or a graph, got neither")
+        graph = cosine_knn(modality.features, present, max(1, k - 1))
+    own = torch.arange(len(present))
+    found = _others(graph, present)[:, : k - 1]
+    rows, place = torch.nonzero(found >= 0, as_tuple=True)
+    return torch.cat([own[present], rows]), torch.cat([own[present], found[rows, place]])
+
+
+def _others(graph: KnnGraph, present: Tensor) -> Int[Tensor, "I K"]:
+    """Neighbours in their order, those that do not count (-1: the item itself, absent ones) moved to the end."""
+    columns = graph.neighbours
+    counts = (columns >= 0) & (columns != torch.arange(len(columns))[:, None])
+    counts &= present[:, None] & present[columns.clamp_min(0)]
+    order = (~counts).to(torch.int8).argsort(dim=1, stable=True)
+    return torch.where(counts, columns, -1).gather(1, order)
+
+
+def prune(weights: Float[Tensor, " E"], *, share: float, generator: torch.Generator) -> Int[Tensor, " C"]:
+    """Places of a share of the pairs, drawn without replacement with chances in proportion to their weights.
+
+    Paper: Section 3.2, degree-sensitive pruning: a pair's weight is 1 / sqrt(d_u d_i). The largest of
+    log(uniform) / weight are such a draw (Efraimidis and Spirakis, 2006).
+
+    Args:
+        weights: (E,) above 0.
+        share: of the pairs to keep, rounded down, at least one pair.
+        generator: source of the draw.
+    """
+    count = max(1, int(len(weights) * share))
+    keys = torch.rand(len(weights), generator=generator, dtype=torch.float64).log() / weights
+    return keys.topk(count, sorted=False).indices
+
+
+def _choose(modalities: tuple[Modality, ...], weights: Mapping[str, float]) -> list[tuple[Modality, float]]:
+    known = {modality.name: modality for modality in modalities}
+    for name in weights:
+        if name not in known:
+            raise ConfigError(f"modality {name!r} is not in the dataset; {nearest(name, known)}")
+    if not modalities:
+        raise ConfigError("freedom expected at least one modality, the dataset has none; use lightgcn")
+    if not weights:
+        return [(modality, 1.0 / len(modalities)) for modality in modalities]
+    return [(known[name], weight) for name, weight in weights.items()]
