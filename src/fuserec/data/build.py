@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from fuserec.data.dataset import Dataset
-from fuserec.data.plan import Sources, plan_build
+from fuserec.data.plan import Plan, Sources, plan_build
 from fuserec.data.schema import DATASET_FORMAT, BuildOptions, Manifest
 from fuserec.data.write import write_dataset
 from fuserec.errors import DataError
 from fuserec.files import new_folder, read_json
 
-__all__ = ["Sources", "build", "check"]
+__all__ = ["Sources", "build", "check", "make_dataset", "refuse_place"]
 
 
 def build(
@@ -30,8 +31,17 @@ def build(
         ConfigError: an option has a value that cannot be used.
     """
     out = Path(out)
-    _refuse_place(out, sources, overwrite=overwrite)
-    plan = plan_build(sources, options)
+    raw = (sources.events, sources.items, *sources.features.values(), *sources.graphs.values())
+    refuse_place(out, [path for path in raw if path is not None], overwrite=overwrite)
+    return make_dataset(out, plan_build(sources, options), overwrite=overwrite)
+
+
+def make_dataset(out: Path, plan: Plan, *, overwrite: bool = False) -> Dataset:
+    """Write a plan as a dataset folder and open it.
+
+    Raises:
+        DataError: ``out`` exists and ``overwrite`` is false, or cannot be written.
+    """
     with new_folder(out, overwrite=overwrite) as stage:
         write_dataset(stage, plan)
     return Dataset.open(out, verify=False)
@@ -47,8 +57,17 @@ def check(sources: Sources, options: BuildOptions | None = None) -> Manifest:
     return plan_build(sources, options).manifest
 
 
-def _refuse_place(out: Path, sources: Sources, *, overwrite: bool) -> None:
-    """Refuse early what `new_folder` would refuse late, and never replace what is no dataset."""
+def refuse_place(out: Path, raw: Iterable[Path], *, overwrite: bool) -> None:
+    """Refuse early what `fuserec.files.new_folder` would refuse late, and never replace what is no dataset.
+
+    Args:
+        out: where a dataset shall stand.
+        raw: what it is made of, which must not lie in the folder to overwrite.
+        overwrite: replace a dataset that stands there.
+
+    Raises:
+        DataError: something stands there that must stay, or the place cannot be looked at.
+    """
     try:
         exists = out.exists()
     except OSError as error:
@@ -57,8 +76,8 @@ def _refuse_place(out: Path, sources: Sources, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise DataError(f"expected a new folder, but {out} exists; choose another or pass --overwrite")
-    for path in (sources.events, sources.items, *sources.features.values(), *sources.graphs.values()):
-        if path is not None and out.resolve() in Path(path).resolve().parents:
+    for path in raw:
+        if out.resolve() in (Path(path).resolve(), *Path(path).resolve().parents):
             raise DataError(f"expected raw files outside the folder to overwrite, but {path} lies in it")
     if out.is_dir() and any(out.iterdir()):
         _refuse_strangers(out)
