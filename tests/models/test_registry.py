@@ -84,5 +84,5 @@ def test_every_scorer_is_found_by_its_own_kind() -> None:
 def test_a_mistyped_model_gets_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"^unknown model 'tmfum'; did you mean 'tmfun'\?$"):
         config_class("tmfum")
-    with pytest.raises(ConfigError, match=r"^unknown model 'zzzz'; known: 'content_knn', 'ease', "):
+    with pytest.raises(ConfigError, match=r"^unknown model 'zzzz'; known: 'bpr_mf', 'content_knn', 'ease', "):
         config_class("zzzz")

@@ -305,6 +305,7 @@ FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "max_items": SIZES,
         },
     ),
+    "bpr_mf": st.fixed_dictionaries({}, optional={"dim": SIZES}),
     "lightgcn": st.fixed_dictionaries({}, optional={"dim": SIZES, "num_layers": SIZES}),
     "tmfun": st.fixed_dictionaries(
         {},

@@ -10,6 +10,7 @@ import torch
 
 from fuserec.batch import Corpus
 from fuserec.errors import ConfigError, nearest
+from fuserec.models.bpr_mf import BprMf, BprMfConfig
 from fuserec.models.content_graph import (
     EaseContent,
     EaseContentConfig,
@@ -52,6 +53,7 @@ CLOSED_FORMS: dict[str, _ClosedForm] = {
 }
 
 GRADIENT_MODELS: dict[str, _Gradient] = {
+    "bpr_mf": _Gradient(BprMfConfig, lambda config, corpus, g: BprMf(config, corpus, generator=g)),
     "freedom": _Gradient(FreedomConfig, lambda config, corpus, g: Freedom(config, corpus, generator=g)),
     "lightgcn": _Gradient(LightGcnConfig, lambda config, corpus, g: LightGcn(config, corpus, generator=g)),
     "tmfun": _Gradient(TmfunConfig, lambda config, corpus, g: Tmfun(config, corpus, generator=g)),
