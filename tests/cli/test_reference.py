@@ -23,6 +23,7 @@ COMMANDS = [
     "compare",
     "sweep",
     "recommend",
+    "similar",
     "doctor",
 ]
 """What people and scripts rely on: changing a name breaks them."""

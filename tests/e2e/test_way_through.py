@@ -154,10 +154,48 @@ def test_an_empty_history_gets_popularity(fuserec: RunCommand, made: Path) -> No
 def test_users_and_items_may_come_from_files(fuserec: RunCommand, made: Path, tmp_path: Path) -> None:
     (tmp_path / "users.txt").write_text("u1\n\nu0\n")
     (tmp_path / "items.txt").write_text("i12\ni11\n")
-    options = ("--users", tmp_path / "users.txt", "--items", tmp_path / "items.txt", "--keep-seen", "--json")
+    options = (
+        "--users",
+        tmp_path / "users.txt",
+        "--only",
+        f"@{tmp_path / 'items.txt'}",
+        "--keep-seen",
+        "--json",
+    )
     lines = fuserec("recommend", made / "runs/lightgcn", *options).lines
     assert [line["user_id"] for line in lines] == ["u1", "u0"]
     assert all({item["item_id"] for item in line["items"]} == {"i11", "i12"} for line in lines)
+
+
+def test_recommend_filters_before_it_ranks(fuserec: RunCommand, made: Path) -> None:
+    options = ("--category", "odd", "--exclude", "i1,i3", "-k", 4, "--keep-seen", "--json")
+    shown = fuserec("recommend", made / "runs/lightgcn", "--user", "u2", *options).json["items"]
+    assert {item["item_id"] for item in shown} == {"i5", "i7", "i9", "i11"}
+    outcome = fuserec("recommend", made / "runs/lightgcn", "--user", "u2", "--category", "ode")
+    assert outcome.err == "error: expected a category of the dataset, got 'ode'; did you mean 'odd'?\n"
+
+
+def test_similar_shows_people_titles_and_machines_json(fuserec: RunCommand, made: Path) -> None:
+    outcome = fuserec("similar", made / "runs/lightgcn", "i2", "-k", 3, "--category", "even")
+    assert outcome.code == 0
+    assert outcome.out.splitlines()[0] == "similar to i2, Thing 2"
+    assert outcome.out.splitlines()[2].split() == ["rank", "item_id", "title", "category", "score"]
+    found = fuserec("similar", made / "runs/lightgcn", "i2", "-k", 3, "--category", "even", "--json").json
+    assert found["item"] == {"item_id": "i2", "title": "Thing 2", "category": "even"}
+    assert list(found["items"][0]) == ["rank", "item_id", "score", "title", "category"]
+    expected = package.load(made / "runs/lightgcn").similar("i2", k=3, categories=["even"])
+    assert [item["item_id"] for item in found["items"]] == expected["item_id"].to_list()
+    none = fuserec("similar", made / "runs/lightgcn", "i2", "--only", "i2")
+    assert none.out == "similar to i2, Thing 2\nnothing is left to show\n"
+
+
+def test_similar_says_what_cannot_be_asked(fuserec: RunCommand, made: Path) -> None:
+    popular = fuserec("similar", made / "runs/popularity", "i2")
+    assert (popular.code, popular.out) == (1, "")
+    assert popular.err.startswith("error: expected a model that relates items to each other")
+    unknown = fuserec("similar", made / "runs/lightgcn", "i-2")
+    assert unknown.err.startswith("error: expected item ids of the dataset, got 1 unknown: 'i-2'; ask")
+    assert unknown.err.endswith("did you mean 'i2'?\n")
 
 
 def test_all_users_go_into_a_file_as_from_python(fuserec: RunCommand, made: Path, tmp_path: Path) -> None:

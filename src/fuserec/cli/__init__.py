@@ -19,7 +19,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fuserec.cli import compare, data, demo, doctor, evaluate, recipes, recommend, sample, sweep, train
+from fuserec.cli import (
+    compare,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    fold_in,
+    recipes,
+    recommend,
+    sample,
+    similar,
+    sweep,
+    train,
+)
 from fuserec.errors import FuserecError
 
 __all__ = ["app", "main"]
@@ -30,7 +43,19 @@ _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 _TORCH_OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
 """What torch's RuntimeError says then; it has no type of its own for the memory of the processor."""
 
-_ORDER = ("demo", "data", "recipes", "train", "evaluate", "compare", "sweep", "recommend", "doctor")
+_ORDER = (
+    "demo",
+    "data",
+    "recipes",
+    "train",
+    "evaluate",
+    "fold-in",
+    "compare",
+    "sweep",
+    "recommend",
+    "similar",
+    "doctor",
+)
 """As a newcomer meets them; typer alone would put the group last."""
 
 
@@ -79,8 +104,10 @@ app.command("recipes")(recipes.command)
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
 app.command("compare")(compare.command)
+app.command("fold-in")(fold_in.command)
 app.command("sweep")(sweep.command)
 app.command("recommend")(recommend.command)
+app.command("similar")(similar.command)
 app.command("doctor")(doctor.command)
 
 

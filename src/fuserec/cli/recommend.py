@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fuserec.cli.filters import Category, Exclude, Only, filters_of
 from fuserec.cli.options import MovedData, Overwrite, RunFolder
 
 if TYPE_CHECKING:
     from fuserec.index.answers import Answer
 
-__all__ = ["command"]
+__all__ = ["command", "print_items"]
 
 SOURCES = {
     "model": "from the trained model",
@@ -37,9 +39,9 @@ def command(
     all_users: Annotated[bool, typer.Option("--all-users", help="Every user of the dataset.")] = False,
     k: Annotated[int, typer.Option("-k", help="Items for each user.")] = 10,
     keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Also items that the user has had.")] = False,
-    items: Annotated[
-        str | None, typer.Option("--items", metavar="FILE or ITEM,ITEM", help="Recommend only these.")
-    ] = None,
+    only: Only = None,
+    exclude: Exclude = None,
+    category: Category = None,
     data: MovedData = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write .parquet, .csv or .jsonl.")] = None,
     overwrite: Overwrite = False,
@@ -49,11 +51,13 @@ def command(
 
     Items that a user has had are left out, unless the dataset was built to keep repeats. A user who was not
     seen in training is served from their history, an empty history, or one of items that the model knows
-    nothing of, gets the most popular items; both are labelled.
+    nothing of, gets the most popular items; both are labelled. Filters apply before the best are chosen, and items
+    that the catalogue marks as not available are never recommended.
 
     Example:
       fuserec recommend runs/tmfun --user A1 --user A2 -k 5
       fuserec recommend runs/tmfun --history B01,B02 --json
+      fuserec recommend runs/tmfun --user A1 --category Sea --category Night --exclude @sold-out.txt
       fuserec recommend runs/tmfun --all-users --out recommendations.parquet
     """
     if sum([bool(user), history is not None, users is not None, all_users]) != 1:
@@ -63,7 +67,7 @@ def command(
     from fuserec.index.answers import answers
     from fuserec.index.build import load
     from fuserec.index.export import check_place, write_table
-    from fuserec.index.ids import ids_or_file, read_ids, split_ids
+    from fuserec.index.ids import read_ids, split_ids
 
     if out is not None:
         check_place(out, overwrite=overwrite)
@@ -76,11 +80,11 @@ def command(
     options: dict[str, Any] = {
         "k": k,
         "filter_viewed": False if keep_seen else None,
-        "items_to_recommend": None if items is None else ids_or_file(items),
+        "filters": filters_of(only, exclude, category),
     }
     if out is not None:
-        histories = None if had is None else [known]
-        write_table(recommender.recommend(asked, histories=histories, **options), out, overwrite=overwrite)
+        ranked = recommender.ranked(asked, histories=None if had is None else [known], **options)
+        write_table(ranked.frame.drop("query"), out, overwrite=overwrite)
         return
     for answer in answers(recommender, asked, histories=None if had is None else [had], **options):
         if json:
@@ -91,21 +95,25 @@ def command(
 
 def _print(answer: Answer, *, synthetic: bool) -> None:
     """A heading that says who and why, and a table of what."""
-    from fuserec.cli import terminal
-
     heading = f"{answer.user_id}: {SOURCES[answer.source]}" + (" (synthetic data)" if synthetic else "")
     if answer.lately:
         heading += "\nhad lately: " + ", ".join(
             str(item.get("title") or item["item_id"]) for item in answer.lately
         )
-    if not answer.items:
-        heading += "\nnothing is left to recommend"
-    told = set().union(*answer.items)
-    columns = [name for name in ("rank", "item_id", "title", "category", "score") if name in told]
-    rows = [[_cell(item.get(name)) for name in columns] for item in answer.items]
     typer.echo(heading)
-    if rows:
-        terminal.print_table(columns, rows)
+    print_items(answer.items, none="nothing is left to recommend")
+
+
+def print_items(items: Sequence[dict[str, Any]], *, none: str) -> None:
+    """A table of ranked items with what is told of them, or the words that say there are none."""
+    from fuserec.cli import terminal
+
+    if not items:
+        typer.echo(none)
+        return
+    told = set().union(*items)
+    columns = [name for name in ("rank", "item_id", "title", "category", "score") if name in told]
+    terminal.print_table(columns, [[_cell(item.get(name)) for name in columns] for item in items])
 
 
 def _cell(value: Any) -> str:

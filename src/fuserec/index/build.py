@@ -119,6 +119,9 @@ def assemble(
         )
     trained = torch.zeros(prepared.corpus.num_users, dtype=torch.bool)
     trained[prepared.corpus.train.users] = True
+    # By the manifest, since an older dataset may keep a column of that name that plays no role.
+    withdrawing = "available" in dataset.manifest.columns["items"]
+    available = torch.from_numpy(dataset.items["available"].to_numpy(writable=True)) if withdrawing else None
     return Recommender(
         scorer=scorer,
         user_ids=dataset.user_ids,
@@ -126,6 +129,7 @@ def assemble(
         histories=Histories.of(known, num_users=prepared.corpus.num_users),
         trained=trained,
         popularity=prepared.corpus.popularity(),
+        available=available,
         repeats=prepared.repeats,
         synthetic=dataset.manifest.synthetic,
     )

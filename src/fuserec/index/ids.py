@@ -1,14 +1,17 @@
-"""Ids as people give them: in a file, or between commas."""
+"""Ids as people give them: in a file, between commas, or misspelt."""
 
 from __future__ import annotations
 
 import csv
+import difflib
 import re
 from pathlib import Path
 
+import polars as pl
+
 from fuserec.errors import DataError
 
-__all__ = ["ids_or_file", "read_ids", "split_ids"]
+__all__ = ["close_ids", "ids_or_file", "read_ids", "split_ids"]
 
 
 def read_ids(path: Path) -> list[str]:
@@ -40,6 +43,27 @@ def split_ids(text: str) -> list[str]:
 
 
 def ids_or_file(text: str) -> list[str]:
-    """The ids of the file of that name, or the ids between commas."""
-    path = Path(text)
-    return read_ids(path) if path.is_file() else split_ids(text)
+    """The ids between commas, or after an ``@`` those of the file of that name.
+
+    An id that itself begins with an ``@`` is quoted.
+    """
+    return read_ids(Path(text[1:])) if text.startswith("@") else split_ids(text)
+
+
+def close_ids(wanted: str | int, known: pl.Series, *, most: int = 1) -> list[str]:
+    """Known ids that look like ``wanted``, the closest first, at most ``most``.
+
+    Only ids that agree with it but for two letters side by side are looked at, a thousand at most, and none for a
+    text of more than a hundred letters: a hint must not take seconds on millions of items.
+
+    Example:
+        >>> close_ids("B0l1", pl.Series(["B011", "B0121", "A400"]))
+        ['B011']
+    """
+    text = str(wanted)
+    if not 0 < len(text) <= 100:
+        return []
+    slips = (f"{re.escape(text[:at])}.{{0,3}}{re.escape(text[at + 2 :])}" for at in range(len(text)))
+    written = known.cast(pl.String)
+    near = written.filter(written.str.contains(f"^(?:{'|'.join(slips)})$"))
+    return difflib.get_close_matches(text, near.head(1000).to_list(), n=most)

@@ -18,9 +18,11 @@ from fuserec.batch import Histories, Queries
 from fuserec.data.ids import rows_of, series_of
 from fuserec.errors import ConfigError, DataError
 from fuserec.index.exact import Ranking, rank_items
+from fuserec.index.filters import Filters, known_rows
+from fuserec.index.similar import neighbour_scorer
 from fuserec.models.popularity import PopularityScorer
 from fuserec.models.protocol import Scorer
-from fuserec.shapes import Bool, Int
+from fuserec.shapes import Bool, Float, Int
 
 __all__ = ["Ranked", "Recommender"]
 
@@ -56,6 +58,8 @@ class Recommender:
         histories: U rows of all items that a user is known to have had, oldest first.
         trained: (U,) True where the scorer was trained with the user; others are served by history.
         popularity: (I,) training interactions of each item, for those without any history.
+        available: (I,) False where an item is withdrawn: it is never shown, but stays in histories. None where
+            the catalogue says nothing of it.
         repeats: users may want an item again, so by default what they have had stays in the ranking.
         synthetic: the data was made by a program; said wherever recommendations are shown.
     """
@@ -66,6 +70,7 @@ class Recommender:
     histories: Histories
     trained: Bool[Tensor, " U"]
     popularity: Int[Tensor, " I"]
+    available: Bool[Tensor, " I"] | None = None
     repeats: bool = False
     synthetic: bool = False
 
@@ -77,8 +82,10 @@ class Recommender:
         k: int = 10,
         filter_viewed: bool | None = None,
         items_to_recommend: Sequence[Any] | pl.Series | None = None,
+        exclude: Sequence[Any] | pl.Series | None = None,
+        categories: Sequence[str] | None = None,
     ) -> pl.DataFrame:
-        """The ``k`` best items for users or for histories.
+        """The ``k`` best items for users or for histories, of those that pass the filters.
 
         Args:
             users: ids of known users; None means all of them. With ``histories`` they are merely the
@@ -89,6 +96,8 @@ class Recommender:
             filter_viewed: leave out what a user has had already. None follows the dataset: yes, unless it
                 was built to keep repeats.
             items_to_recommend: recommend only from among these item ids.
+            exclude: never recommend these item ids.
+            categories: recommend only items that have at least one of these.
 
         Returns:
             One row a recommendation: ``user_id``, ``item_id``, ``score``, ``rank`` (from 1), ``source``
@@ -97,17 +106,12 @@ class Recommender:
             that the scorer knows nothing of; scores of different sources do not compare.
 
         Raises:
-            DataError: an id is unknown, or text stands where a list of ids should; use `known_items` to sort
-                out a history first.
+            DataError: an id or a category is unknown, or text stands where a list of ids should; use
+                `known_items` to sort out a history first.
             ConfigError: ``k`` is below 1, or users and histories differ in number.
         """
-        ranked = self.ranked(
-            users,
-            histories=histories,
-            k=k,
-            filter_viewed=filter_viewed,
-            items_to_recommend=items_to_recommend,
-        )
+        filters = Filters(only=items_to_recommend, exclude=exclude, categories=categories)
+        ranked = self.ranked(users, histories=histories, k=k, filter_viewed=filter_viewed, filters=filters)
         return ranked.frame.drop("query")
 
     def ranked(
@@ -117,12 +121,12 @@ class Recommender:
         histories: Sequence[Sequence[Any]] | None = None,
         k: int = 10,
         filter_viewed: bool | None = None,
-        items_to_recommend: Sequence[Any] | pl.Series | None = None,
+        filters: Filters | None = None,
     ) -> Ranked:
         """`recommend` for who also wants to know who asked, those with nothing left among them."""
         labels, queries = self._queries(users, histories)
         hide = not self.repeats if filter_viewed is None else filter_viewed
-        candidates = None if items_to_recommend is None else self._candidates(items_to_recommend)
+        candidates = self._candidates(filters)
         source = torch.where(queries.users >= 0, 0, torch.where(queries.histories.lengths > 0, 1, 2))
 
         def ranking_of(scorer: Scorer, rows: Int[Tensor, " R"]) -> Ranking:
@@ -142,6 +146,59 @@ class Recommender:
             labels, source, [(rows[spoken.queries], spoken), (without[popular.queries], popular)]
         )
         return Ranked(labels=labels, queries=queries, sources=_SOURCES.gather(source.numpy()), frame=frame)
+
+    def similar(
+        self,
+        item: Any,
+        *,
+        k: int = 10,
+        items_to_recommend: Sequence[Any] | pl.Series | None = None,
+        exclude: Sequence[Any] | pl.Series | None = None,
+        categories: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """The ``k`` items most similar to an item, of those that pass the filters; never the item itself.
+
+        For scorers of two towers similarity is the cosine of the item vectors; for item-to-item weights it is
+        the item's row of the matrix, the scores of somebody who has had this item alone.
+
+        Args:
+            item: its id.
+            k: fewer items are given where fewer are left.
+            items_to_recommend: only from among these item ids.
+            exclude: none of these item ids.
+            categories: only items that have at least one of these.
+
+        Returns:
+            One row an item: ``item_id``, ``score``, ``rank`` (from 1) and, where the items have one, ``title``.
+
+        Raises:
+            DataError: an id or a category is unknown, or the scorer knows nothing of the item.
+            ConfigError: ``k`` is below 1, or the scorer does not say which items are similar.
+        """
+        filters = Filters(only=items_to_recommend, exclude=exclude, categories=categories)
+        _, ranking = self.ranked_similar(item, k=k, filters=filters)
+        return pl.DataFrame(self._columns(ranking.items, ranking.scores, ranking.ranks))
+
+    def ranked_similar(
+        self, item: Any, *, k: int = 10, filters: Filters | None = None
+    ) -> tuple[int, Ranking]:
+        """`similar` in rows: that of the item, and the ranking of the others."""
+        row = known_rows([item], self.items["item_id"], what="item", advice="ask for one of its items")
+        alone = Histories(items=row, offsets=torch.tensor([0, 1]))
+        ranking = rank_items(
+            neighbour_scorer(self.scorer),
+            Queries(users=row, histories=alone),
+            k=k,
+            exclude=alone,
+            candidates=self._candidates(filters),
+        )
+        if ranking.silent.any():
+            raise DataError(
+                f"expected an item that the model knows something of, but it holds every other item equally "
+                f"similar to {item!r} (it was not in training, or has no content that the model uses); "
+                "ask for another item"
+            )
+        return int(row), ranking
 
     def known_items(self, ids: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Item ids that the catalogue holds, and those that it does not, each in the order given."""
@@ -174,38 +231,36 @@ class Recommender:
         unseen = torch.full((len(histories),), -1, dtype=torch.int64)
         return labels, Queries(users=unseen, histories=Histories(items=flat, offsets=lengths.cumsum(0)))
 
-    def _candidates(self, ids: Sequence[Any] | pl.Series) -> Bool[Tensor, " I"]:
-        candidates = torch.zeros(len(self.items["item_id"]), dtype=torch.bool)
-        candidates[self._rows(ids, self.items["item_id"], what="item")] = True
-        return candidates
+    def _candidates(self, filters: Filters | None) -> Bool[Tensor, " I"] | None:
+        """(I,) True where an item may be shown; None where all may."""
+        if filters is None:
+            return self.available
+        passed = filters.candidates(self.items)
+        return passed if self.available is None else passed & self.available
 
     def _frame(
         self, labels: pl.Series, source: Int[Tensor, " B"], parts: list[tuple[Tensor, Ranking]]
     ) -> pl.DataFrame:
         queries = torch.cat([rows for rows, _ in parts])
-        order = queries.argsort(stable=True).numpy()
-        query_of_row = queries.numpy()[order]
-        item_of_row = torch.cat([ranking.items for _, ranking in parts]).numpy()[order]
-        columns = {
-            "query": pl.Series(query_of_row),
-            "user_id": labels.gather(query_of_row),
-            "item_id": self.items["item_id"].gather(item_of_row),
-            "score": torch.cat([ranking.scores for _, ranking in parts]).numpy()[order],
-            "rank": torch.cat([ranking.ranks for _, ranking in parts]).numpy()[order],
-            "source": _SOURCES.gather(source.numpy()[query_of_row]),
-        }
-        if "title" in self.items.columns:
-            columns["title"] = self.items["title"].gather(item_of_row)
-        return pl.DataFrame(columns)
+        order = queries.argsort(stable=True)
+        query_of_row = queries[order].numpy()
+        who = [pl.Series("query", query_of_row), labels.gather(query_of_row).alias("user_id")]
+        item_id, score, rank, *title = self._columns(
+            torch.cat([ranking.items for _, ranking in parts])[order],
+            torch.cat([ranking.scores for _, ranking in parts])[order],
+            torch.cat([ranking.ranks for _, ranking in parts])[order],
+        )
+        sources = _SOURCES.gather(source.numpy()[query_of_row]).alias("source")
+        return pl.DataFrame([*who, item_id, score, rank, sources, *title])
+
+    def _columns(
+        self, items: Int[Tensor, " R"], scores: Float[Tensor, " R"], ranks: Int[Tensor, " R"]
+    ) -> list[pl.Series]:
+        """R ranked items as ``item_id``, ``score``, ``rank`` and, where the items have one, ``title``."""
+        rows = items.numpy()
+        told = [self.items[name].gather(rows) for name in ("item_id", "title") if name in self.items.columns]
+        return [told[0], pl.Series("score", scores.numpy()), pl.Series("rank", ranks.numpy()), *told[1:]]
 
     def _rows(self, ids: Sequence[Any] | pl.Series, known: pl.Series, *, what: str) -> Int[Tensor, " B"]:
-        asked = series_of(ids)
-        rows = rows_of(asked, known)
-        unknown = asked.filter(rows.is_null())
-        if len(unknown):
-            some = ", ".join(map(repr, unknown.head(5))) + (", ..." if len(unknown) > 5 else "")
-            raise DataError(
-                f"expected {what} ids of the dataset, got {len(unknown)} unknown: {some}; "
-                + ("give a history instead" if what == "user" else "leave them out")
-            )
-        return torch.from_numpy(rows.to_numpy(writable=True))
+        advice = "give a history instead" if what == "user" else "leave them out"
+        return known_rows(ids, known, what=what, advice=advice)
