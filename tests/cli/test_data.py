@@ -102,7 +102,11 @@ def test_an_existing_folder_is_replaced_only_when_asked(fuserec: RunCommand, fil
         ("--features", "image", "expected --features NAME=FILE, got 'image'"),
         ("--graph", "=x.npz", "expected --graph NAME=FILE, got '=x.npz'"),
         ("--columns", "usr=x", "no column role 'usr'; did you mean 'user'?"),
-        ("--split", "temporal", "no split 'temporal'; known: 'column', 'leave-one-out', 'random'"),
+        (
+            "--split",
+            "temporal",
+            "no split 'temporal'; known: 'cold-items', 'column', 'global-time', 'leave-one-",
+        ),
         ("--fractions", "0.8,0.2", "expected --fractions TRAIN,VALID,TEST, got '0.8,0.2'"),
         ("--repeats", "perhaps", "expected repeats to be drop or keep, got 'perhaps'"),
         ("--time-unit", "min", "no time unit 'min'"),

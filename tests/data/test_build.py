@@ -163,7 +163,7 @@ def test_ties_in_time_are_told(write: Write) -> None:
     )
     assert manifest.splits["leave-one-out"].tied_users == 1
     assert [finding.line() for finding in manifest.report.findings] == [
-        "1 user with a tie in time at the held-out events: the order of the input decides which are last"
+        "1 user with a tie in time at the held-out events of leave-one-out: the order of the input decides which are last"
     ]
 
 

@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fuserec.data.sources.table import Table
-from fuserec.data.split import TEST, TRAIN, VALID, by_column, leave_one_out, random_per_user
+from fuserec.data.split import (
+    TEST,
+    TRAIN,
+    VALID,
+    by_column,
+    cold_items,
+    global_time,
+    leave_one_out,
+    random_per_user,
+    user_time,
+)
 from fuserec.errors import DataError
 
 # Rows are numbered without a gap, as those of a dataset are.
@@ -123,3 +133,156 @@ def test_a_split_column_of_numbers_is_refused() -> None:
     _, table = table_of(["train"])
     with pytest.raises(DataError, match=r"split column 'part' of e.csv, got Int64"):
         by_column(pl.Series("part", [1]), table, np.arange(1))
+
+
+FRACTIONS = (0.6, 0.2, 0.2)
+
+timed_events = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), min_size=1, max_size=60).map(
+    lambda events: (
+        np.unique(np.array([user for user, _ in events]), return_inverse=True)[1].astype(np.int64),
+        np.array([time for _, time in events], dtype=np.int64),
+    )
+)
+Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
+def test_user_time_holds_out_the_last_events_of_each_user() -> None:
+    users = np.array([0, 1, 0, 0, 1, 0, 1, 0, 2, 2])
+    times = np.array([5, 9, 1, 4, 8, 3, 7, 2, 1, 2])
+    ordered = user_time(users, times, FRACTIONS)
+    parts = [TEST, TEST, TRAIN, VALID, VALID, TRAIN, TRAIN, TRAIN, TRAIN, TRAIN]
+    assert (ordered.codes.tolist(), ordered.tied_users) == (parts, 0)
+
+
+def test_user_time_counts_the_users_whose_cut_falls_into_a_tie() -> None:
+    users = np.repeat(np.arange(3), 5)
+    times = np.array([1, 2, 3, 4, 4, 1, 1, 1, 2, 3, 1, 2, 3, 3, 4])
+    ordered = user_time(users, times, FRACTIONS)
+    assert ordered.codes.tolist() == [TRAIN, TRAIN, TRAIN, VALID, TEST] * 3
+    assert ordered.tied_users == 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(events=timed_events, seed=st.integers(0, 99))
+def test_user_time_keeps_its_laws(events: tuple[Rows, Rows], seed: int) -> None:
+    users, times = events
+    codes = user_time(users, times, FRACTIONS).codes
+    sizes = random_per_user(users, FRACTIONS, seed=seed)
+    for user in np.unique(users):
+        mine = users == user
+        assert (
+            np.bincount(codes[mine], minlength=3).tolist() == np.bincount(sizes[mine], minlength=3).tolist()
+        )
+        in_order = codes[mine][np.argsort(times[mine], kind="stable")]
+        assert (np.diff(in_order) >= 0).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(users=user_rows, seed=st.integers(0, 99))
+def test_user_time_with_one_event_a_part_is_leave_one_out(users: Rows, seed: int) -> None:
+    times = np.random.default_rng(seed).integers(0, 9, len(users))
+    few, one = user_time(users, times, (0.98, 0.01, 0.01)), leave_one_out(users, times)
+    assert (few.codes.tolist(), few.tied_users) == (one.codes.tolist(), one.tied_users)
+
+
+@settings(max_examples=50, deadline=None)
+@given(users=user_rows, seed=st.integers(0, 99))
+def test_without_ties_the_order_of_the_input_changes_no_split_by_time(users: Rows, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    times, shuffled = generator.permutation(len(users)), generator.permutation(len(users))
+    codes = user_time(users, times, FRACTIONS).codes
+    assert user_time(users[shuffled], times[shuffled], FRACTIONS).codes.tolist() == codes[shuffled].tolist()
+
+
+def test_global_time_cuts_everyone_at_the_same_instants() -> None:
+    cut = global_time(np.array([9, 1, 8, 2, 7, 3, 6, 4, 5, 10]), FRACTIONS)
+    parts = [TEST, TRAIN, VALID, TRAIN, VALID, TRAIN, TRAIN, TRAIN, TRAIN, TEST]
+    assert (cut.codes.tolist(), cut.valid_from, cut.test_from) == (parts, 7, 9)
+
+
+def test_global_time_takes_a_tie_at_the_cut_into_the_later_part() -> None:
+    cut = global_time(np.array([1, 2, 3, 3, 3, 4, 5, 5, 5, 6]), (0.7, 0.1, 0.2))
+    assert cut.codes.tolist() == [TRAIN] * 5 + [VALID] + [TEST] * 4
+    assert (cut.valid_from, cut.test_from) == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("times", "fractions", "part"),
+    [
+        ([1, 1, 1, 1], FRACTIONS, "train"),
+        ([1, 1, 2, 2, 2], FRACTIONS, "train"),
+        ([1], (0.9, 0.0, 0.1), "train"),
+    ],
+)
+def test_global_time_refuses_a_part_that_would_be_empty(
+    times: list[int], fractions: tuple[float, float, float], part: str
+) -> None:
+    with pytest.raises(DataError, match=f"nothing is left to {part}: too many events share one instant"):
+        global_time(np.array(times), fractions)
+
+
+def test_global_time_leaves_out_a_part_of_which_nothing_is_asked() -> None:
+    cut = global_time(np.arange(10), (0.8, 0.0, 0.2))
+    assert np.bincount(cut.codes, minlength=3).tolist() == [8, 0, 2]
+    assert (cut.valid_from, cut.test_from) == (None, 8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    times=st.lists(st.integers(0, 40), min_size=5, max_size=80).map(np.array),
+    held_out=st.tuples(st.floats(0, 0.4), st.floats(0, 0.4)),
+    seed=st.integers(0, 99),
+)
+def test_global_time_keeps_its_laws(times: Rows, held_out: tuple[float, float], seed: int) -> None:
+    fractions = (1 - sum(held_out), *held_out)
+    try:
+        codes = global_time(times, fractions).codes
+    except DataError:
+        assert len(np.unique(times)) < len(times)
+        return
+    for earlier, later in ((TRAIN, VALID), (VALID, TEST), (TRAIN, TEST)):
+        if (codes == earlier).any() and (codes == later).any():
+            assert times[codes == earlier].max() < times[codes == later].min()
+    for part, fraction in ((TEST, held_out[1]), (VALID, held_out[0])):
+        assert (codes == part).any() == (fraction > 0)
+    asked = max(1, int(len(times) * held_out[1] + 1e-9)) if held_out[1] else 0
+    assert (codes == TEST).sum() >= asked
+    shuffled = np.random.default_rng(seed).permutation(len(times))
+    assert global_time(times[shuffled], fractions).codes.tolist() == codes[shuffled].tolist()
+
+
+def test_cold_items_of_ten_items_are_two_and_two() -> None:
+    items = np.repeat(np.arange(10) * 7, 3)
+    codes = cold_items(items, FRACTIONS, seed=0).reshape(10, 3)
+    assert (codes == codes[:, :1]).all()
+    assert np.bincount(codes[:, 0]).tolist() == [6, 2, 2]
+
+
+def test_cold_items_needs_an_item_to_train_with() -> None:
+    with pytest.raises(DataError, match="more than 2 items with events, to train with some of them, got 2"):
+        cold_items(np.array([3, 3, 5]), FRACTIONS, seed=0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(items=st.lists(st.integers(0, 20), min_size=1, max_size=60).map(np.array), seed=st.integers(0, 2**32))
+def test_cold_items_keeps_its_laws(items: Rows, seed: int) -> None:
+    known = np.unique(items)
+    if len(known) < 3:
+        return
+    codes = cold_items(items, FRACTIONS, seed=seed)
+    assert codes.tolist() == cold_items(items, FRACTIONS, seed=seed).tolist()
+    for item in known:
+        assert len(set(codes[items == item].tolist())) == 1
+    sizes = [len(np.unique(items[codes == part])) for part in (TRAIN, VALID, TEST)]
+    held_out = max(1, int(len(known) * 0.2 + 1e-9))
+    assert sizes == [len(known) - 2 * held_out, held_out, held_out]
+    # Neither the order nor the number of the events matters.
+    shuffled = np.random.default_rng(seed).permutation(len(items))
+    again = np.concatenate([items[shuffled], items[:1]])
+    assert cold_items(again, FRACTIONS, seed=seed).tolist() == [*codes[shuffled].tolist(), codes[0]]
+
+
+def test_cold_items_of_another_seed_are_others() -> None:
+    items = np.arange(200)
+    first, second = (cold_items(items, FRACTIONS, seed=seed) for seed in (0, 1))
+    assert first.tolist() != second.tolist()

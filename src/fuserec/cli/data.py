@@ -56,14 +56,16 @@ _Splits = Annotated[
     typer.Option(
         "--split",
         metavar="KIND",
-        help="column, leave-one-out or random; may be repeated. Default: column if there is one, else "
-        "leave-one-out.",
+        help="column, leave-one-out, user-time, global-time, cold-items or random; may be repeated. Default: "
+        "column if there is one, else leave-one-out.",
     ),
 ]
 _Fractions = Annotated[
     str,
     typer.Option(
-        "--fractions", metavar="TRAIN,VALID,TEST", help="Of each user's events, for --split random."
+        "--fractions",
+        metavar="TRAIN,VALID,TEST",
+        help="Of each user's events (random, user-time), of all events (global-time), of items (cold-items).",
     ),
 ]
 _MinRating = Annotated[float | None, typer.Option("--min-rating", help="Leave out events rated lower.")]
@@ -82,7 +84,7 @@ _TimeUnit = Annotated[
 _Strict = Annotated[
     bool, typer.Option("--strict", help="Refuse if any row would be left out, or a unit guessed.")
 ]
-_Seed = Annotated[int, typer.Option("--seed", help="Seed of --split random.")]
+_Seed = Annotated[int, typer.Option("--seed", help="Seed of --split random and cold-items.")]
 _Synthetic = Annotated[
     bool,
     typer.Option("--synthetic", help="Say, wherever the dataset is shown, that a program made the data."),

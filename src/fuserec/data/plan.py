@@ -12,13 +12,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fuserec.data.columns import EventColumns, event_columns, item_columns
+from fuserec.data.columns import event_columns, item_columns
 from fuserec.data.events import Events, clean_events
 from fuserec.data.features import Features, read_features
 from fuserec.data.graphs import NeighbourGraph, read_graph
 from fuserec.data.ids import as_ids, rows_of, same_type
 from fuserec.data.items import Catalogue, read_catalogue
-from fuserec.data.report import count
 from fuserec.data.schema import (
     DATASET_FORMAT,
     FORMAT_VERSION,
@@ -29,13 +28,11 @@ from fuserec.data.schema import (
     ModalityEntry,
     Report,
     SourceEntry,
-    SplitEntry,
     check_name,
 )
 from fuserec.data.sources.formats import read_table
-from fuserec.data.sources.table import Table
-from fuserec.data.split import TRAIN, by_column, leave_one_out, random_per_user
-from fuserec.data.statistics import count_interactions, count_split
+from fuserec.data.split_plan import plan_splits
+from fuserec.data.statistics import count_interactions
 from fuserec.errors import DataError
 from fuserec.files import sha256_file
 
@@ -114,7 +111,7 @@ def plan_build(sources: Sources, options: BuildOptions | None = None) -> Plan:
         rows_of(events.kept["item"], items["item_id"]).alias("item"),
     )
     sizes = {"num_users": users.height, "num_items": items.height}
-    splits, entries, split_findings = _splits(table, columns, events, interactions, options, sizes)
+    splits = plan_splits(table, columns, events, interactions, options, **sizes)
     features = {
         name: read_features(name, Path(path), items["item_id"], ordered=catalogue is not None)
         for name, path in sources.features.items()
@@ -123,7 +120,7 @@ def plan_build(sources: Sources, options: BuildOptions | None = None) -> Plan:
         name: read_graph(name, Path(path), items["item_id"], ordered=catalogue is not None)
         for name, path in sources.graphs.items()
     }
-    findings = [*events.findings, *split_findings]
+    findings = [*events.findings, *splits.findings]
     findings += [finding for matrix in features.values() for finding in matrix.findings]
     findings += [finding for graph in graphs.values() for finding in graph.findings]
     _refuse_if_strict(findings, options)
@@ -139,7 +136,7 @@ def plan_build(sources: Sources, options: BuildOptions | None = None) -> Plan:
         columns={"events": columns.roles(), "items": item_roles},
         options=options,
         counts=count_interactions(interactions, **sizes),
-        splits=entries,
+        splits=dict(splits.entries),
         modalities=_modality_entries(features, graphs),
         report=Report(
             events_read=table.frame.height,
@@ -154,7 +151,7 @@ def plan_build(sources: Sources, options: BuildOptions | None = None) -> Plan:
         interactions=interactions,
         users=users,
         items=items,
-        splits=splits,
+        splits=splits.codes,
         features=features,
         graphs=graphs,
         rejected=events.rejected,
@@ -178,57 +175,6 @@ def _item_frame(events: Events, catalogue: Catalogue | None) -> pl.DataFrame:
     if catalogue is None:
         return _numbered("item_id", events.kept["item"].unique().sort())
     return _numbered("item_id", catalogue.ids).hstack(catalogue.content.get_columns())
-
-
-def _splits(
-    table: Table,
-    columns: EventColumns,
-    events: Events,
-    interactions: pl.DataFrame,
-    options: BuildOptions,
-    sizes: Mapping[str, int],
-) -> tuple[dict[str, _Codes], dict[str, SplitEntry], list[Finding]]:
-    """Every split that is asked for, by name."""
-    users = interactions["user"].to_numpy()
-    rows = events.rows.to_numpy()
-    splits: dict[str, _Codes] = {}
-    entries: dict[str, SplitEntry] = {}
-    findings: list[Finding] = []
-
-    def add(name: str, kind: str, codes: _Codes, tied_users: int | None = None) -> None:
-        if not (codes == TRAIN).any():
-            raise DataError(f"expected at least one training event in the split {name!r}, got none")
-        splits[name] = codes
-        entries[name] = count_split(interactions, codes, kind=kind, tied_users=tied_users, **sizes)
-
-    default: tuple[str, ...] = ("column",) if columns.splits else ("leave-one-out",)
-    for kind in dict.fromkeys(options.splits or default):
-        if kind == "column":
-            for column in columns.splits:
-                values = table.frame[column][events.rows]
-                add(check_name(column, "split"), kind, by_column(values, table, rows))
-        elif kind == "random":
-            add("random", kind, random_per_user(users, options.fractions, seed=options.seed))
-        else:
-            instants = None if events.instants is None else events.instants.to_numpy()
-            held_out = leave_one_out(users, instants)
-            add("leave-one-out", kind, held_out.codes, None if instants is None else held_out.tied_users)
-            findings += _order_findings(held_out.tied_users, timed=instants is not None)
-    return splits, entries, findings
-
-
-def _order_findings(tied_users: int, *, timed: bool) -> list[Finding]:
-    """What decided the order of events in leave-one-out."""
-    if not timed:
-        message = "no times: the order of the input decides which events are last"
-        return [Finding(kind="no times", count=0, message=message)]
-    if not tied_users:
-        return []
-    message = (
-        f"{count(tied_users, 'user')} with a tie in time at the held-out events: "
-        "the order of the input decides which are last"
-    )
-    return [Finding(kind="tie in time", count=tied_users, message=message)]
 
 
 def _refuse_if_strict(findings: Iterable[Finding], options: BuildOptions) -> None:

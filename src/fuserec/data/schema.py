@@ -44,7 +44,7 @@ PARTS = ("train", "valid", "test")
 
 IdType = Literal["string", "integer"]
 
-SPLIT_KINDS = ("column", "leave-one-out", "random")
+SPLIT_KINDS = ("column", "leave-one-out", "user-time", "global-time", "cold-items", "random")
 REPEATS = ("drop", "keep")
 TIME_UNITS = ("auto", "s", "ms", "us", "ns")
 COLUMN_ROLES = ("user", "item", "time", "rating", "title", "category", "text", "image")
@@ -73,13 +73,15 @@ class BuildOptions:
         columns: the column that plays a role (user, item, time, rating, title, category, text, image);
             ``""`` says that none does. A role not named here is looked for under its common names.
         split_columns: event columns that hold train, valid or test; each becomes a split of its name.
-        splits: the kinds of split to make (column, leave-one-out, random); empty takes the columns where there are any, else leave-one-out.
-        fractions: training, validation and test fraction of a user's events in the random split.
+        splits: the kinds of split to make (column, leave-one-out, user-time, global-time, cold-items, random);
+            empty takes the columns where there are any, else leave-one-out.
+        fractions: training, validation and test fraction: of a user's events (random, user-time), of all
+            events (global-time), of the items with events (cold-items).
         min_rating: events rated lower are rejected.
         repeats: ``drop`` keeps a user's first event with an item only, ``keep`` keeps all of them.
         time_unit: unit of numeric times (s, ms, us, ns); ``auto`` takes seconds unless they can only be another unit.
         strict: refuse to build where an event would be rejected or a unit guessed.
-        seed: seed of the random split.
+        seed: seed of the splits random and cold-items.
         synthetic: the data was made by a program; said wherever the dataset is shown.
     """
 
@@ -214,6 +216,15 @@ class SplitEntry(_Entry):
         train_only_users: users without a validation and a test event.
         tied_users: users for whom a tie in time was broken by the order of the input; None where time
             plays no part.
+        cold_users: users with held-out events and no training event; None where an older
+            fuserec did not count them.
+        cold_items: items with held-out events and no training event; None where an older
+            fuserec did not count them.
+        valid_from: seconds UTC at which validation begins for everyone; None where each user has a time of
+            its own, or none.
+        test_from: seconds UTC at which test begins for everyone.
+        keeps: what the split keeps apart, a sentence.
+        leaks: what it does not, a sentence each.
     """
 
     kind: str
@@ -224,6 +235,12 @@ class SplitEntry(_Entry):
     cold_test: int
     train_only_users: int
     tied_users: int | None = None
+    cold_users: int | None = None
+    cold_items: int | None = None
+    valid_from: int | None = None
+    test_from: int | None = None
+    keeps: str = ""
+    leaks: tuple[str, ...] = ()
 
 
 class FeatureEntry(_Entry):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from fuserec.data.report import count
 from fuserec.data.schema import Manifest
 
 __all__ = ["describe"]
@@ -55,6 +56,7 @@ def _lines(manifest: Manifest) -> Iterator[str]:
             for name, split in manifest.splits.items()
         ],
     )
+    yield from _honesty(manifest)
     yield ""
     yield "## Modalities"
     yield ""
@@ -70,6 +72,24 @@ def _lines(manifest: Manifest) -> Iterator[str]:
     if report.events_rejected:
         yield ""
         yield "Rows left out are in rejected.parquet, with their line and the reason."
+
+
+def _honesty(manifest: Manifest) -> Iterator[str]:
+    """What each split keeps apart, what it leaks, and whom it leaves cold."""
+    for name, split in manifest.splits.items():
+        if not split.keeps:
+            continue
+        yield ""
+        yield f"{name}:"
+        yield ""
+        yield f"- {split.keeps}"
+        yield from (f"- {leak}" for leak in split.leaks)
+        for part, start in (("Validation", split.valid_from), ("Test", split.test_from)):
+            if start is not None:
+                yield f"- {part} begins at {_moment(start, to_the_second=True)}."
+        if split.cold_users or split.cold_items:
+            cold = f"{count(split.cold_users or 0, 'user')} and {count(split.cold_items or 0, 'item')}"
+            yield f"- {cold} with held-out events have no training event."
 
 
 def _modalities(manifest: Manifest) -> Iterator[str]:
@@ -101,5 +121,6 @@ def _table(header: list[str], rows: list[list[str]]) -> Iterator[str]:
             yield "|" + "|".join("-" * (width + 2) for width in widths) + "|"
 
 
-def _moment(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+def _moment(seconds: int, *, to_the_second: bool = False) -> str:
+    form = "%Y-%m-%d %H:%M:%S UTC" if to_the_second else "%Y-%m-%d %H:%M UTC"
+    return datetime.fromtimestamp(seconds, UTC).strftime(form)

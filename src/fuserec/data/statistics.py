@@ -40,11 +40,11 @@ def count_split(
     kind: str,
     num_users: int,
     num_items: int,
-    tied_users: int | None = None,
 ) -> SplitEntry:
     """Sizes of the parts, and what in them nobody could learn."""
     users, items = interactions["user"].to_numpy(), interactions["item"].to_numpy()
     trained = np.bincount(items[codes == TRAIN], minlength=num_items) > 0
+    trained_users = np.bincount(users[codes == TRAIN], minlength=num_users) > 0
     held_out = np.bincount(users[codes != TRAIN], minlength=num_users) > 0
     cold = ~trained[items]
     return SplitEntry(
@@ -55,7 +55,8 @@ def count_split(
         cold_valid=int((cold & (codes == VALID)).sum()),
         cold_test=int((cold & (codes == TEST)).sum()),
         train_only_users=int((~held_out).sum()),
-        tied_users=tied_users,
+        cold_users=int((held_out & ~trained_users).sum()),
+        cold_items=len(np.unique(items[cold & (codes != TRAIN)])),
     )
 
 
