@@ -119,6 +119,7 @@ def evaluate_pairs(
     *,
     masked: Mapping[str, Pairs],
     protocol: EvaluationProtocol,
+    by_history: bool = False,
     cutoffs: Sequence[int] = CUTOFFS,
     metrics: Sequence[str] = tuple(METRICS),
     users_per_chunk: int = 512,
@@ -133,6 +134,7 @@ def evaluate_pairs(
         truth: held-out pairs; a pair that stands there twice counts once.
         masked: the pairs to mask, by part; exactly the parts that the protocol names.
         protocol: how.
+        by_history: serve every user as one unseen in training, by the training items alone.
         cutoffs: k of every metric.
         metrics: names, see `fuserec.metrics.METRICS`.
         users_per_chunk: B, rows of scores held at a time.
@@ -177,7 +179,7 @@ def evaluate_pairs(
         ranked = rank(
             scorer,
             # who has no training item was not seen in training: a vector of theirs is as it was drawn
-            Queries(users=torch.where(told.lengths > 0, rows, -1), histories=told),
+            Queries(users=torch.where((told.lengths > 0) & (not by_history), rows, -1), histories=told),
             truth=wanted.select(rows),
             masked=seen.select(rows),
             depth=max(*cutoffs, protocol.retrieved or 1),
