@@ -59,3 +59,32 @@ def test_a_typed_catalogue_keeps_its_types(tmp_path: Path) -> None:
         {"tags": ["a"], "year": 1999},
         {"tags": [], "year": None},
     ]
+
+
+def test_available_is_read_however_a_shop_writes_it(write: Write) -> None:
+    catalogue = read(write("items.csv", "item,Is_Available\na,TRUE\nb,0\nc, yes \nd,No\ne,1\nf,false\n"))
+    assert catalogue.content["available"].dtype == pl.Boolean
+    assert catalogue.content["available"].to_list() == [True, False, True, False, True, False]
+
+
+def test_available_may_be_boolean_or_a_number_in_parquet(tmp_path: Path) -> None:
+    for values in ([True, False], [1, 0]):
+        pl.DataFrame({"item": ["a", "b"], "available": values}).write_parquet(tmp_path / "items.parquet")
+        assert read(tmp_path / "items.parquet").content["available"].to_list() == [True, False]
+
+
+@pytest.mark.parametrize(("word", "told"), [("perhaps", "it is 'perhaps'"), ("", "it is empty")])
+def test_another_word_in_available_is_refused_with_its_line(write: Write, word: str, told: str) -> None:
+    with pytest.raises(
+        DataError,
+        match=f"expected true or false, 1 or 0, yes or no in column 'available' of .*, but {told} in items.csv:3;",
+    ):
+        read(write("items.csv", f"item,available\na,yes\nb,{word}\n"))
+
+
+def test_a_column_of_that_name_need_not_play_the_role(write: Write) -> None:
+    path = write("items.csv", "item,available\na,perhaps\n")
+    table = read_table(path)
+    options = BuildOptions(columns={"available": ""})
+    catalogue = read_catalogue(table, item_columns(path, table.frame.columns, options))
+    assert catalogue.content.to_dicts() == [{"available": "perhaps"}]

@@ -225,3 +225,32 @@ def test_python_refuses_another_dataset(made: Path, shop: Path) -> None:
     other = build(shop / "other", Sources(events=shop / "events.csv"))
     with pytest.raises(package.FuserecError, match=r"expected the dataset that .*lightgcn was trained on"):
         package.load(made / "runs/lightgcn", other)
+
+
+def test_withdrawing_an_item_hides_it_and_changes_no_number(
+    fuserec: RunCommand, made: Path, shop: Path
+) -> None:
+    header, *rows = (shop / "items.csv").read_text().splitlines()
+    marked = [f"{row},{'no' if row.startswith(('i2,', 'i4,')) else 'yes'}" for row in rows]
+    (shop / "items.csv").write_text("\n".join([f"{header},available", *marked]) + "\n")
+    files = ("--events", shop / "events.csv", "--items", shop / "items.csv")
+    assert fuserec("data", "build", shop / "marked", *files).code == 0
+    trained = fuserec(
+        *("train", shop / "lightgcn.toml", "--data", shop / "marked", "--out", shop / "run"),
+        *("--set", "evaluation.cutoffs=[2, 20]"),
+    )
+    assert trained.code == 0
+    for part in ("valid", "test"):
+        before = fuserec("evaluate", made / "runs/lightgcn", "--part", part, "--json").json
+        after = fuserec("evaluate", shop / "run", "--part", part, "--json").json
+        assert after["metrics"] == before["metrics"]
+    everything = ("--keep-seen", "-k", 13, "--json")
+    shown = fuserec("recommend", shop / "run", "--user", "u2", *everything).json
+    before = fuserec("recommend", made / "runs/lightgcn", "--user", "u2", *everything).json
+    kept = [item["item_id"] for item in before["items"] if item["item_id"] not in {"i2", "i4"}]
+    assert [item["item_id"] for item in shown["items"]] == kept
+    assert shown["lately"] == before["lately"]
+    assert {"i2", "i4"} & {item["item_id"] for item in shown["lately"]}
+    like = fuserec("similar", shop / "run", "i2", "-k", 13, "--json").json["items"]
+    assert not {"i2", "i4"} & {item["item_id"] for item in like}
+    assert len(like) == 11

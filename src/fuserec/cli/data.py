@@ -48,7 +48,7 @@ _Columns = Annotated[
         "--columns",
         metavar="ROLE=COLUMN,...",
         help="Columns of the roles user, item, time, rating, split (may be repeated), title, category, text, "
-        "image. 'time=' says there is none. Default: found by their common names.",
+        "image, available. 'time=' says there is none. Default: found by their common names.",
     ),
 ]
 _Splits = Annotated[

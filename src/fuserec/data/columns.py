@@ -22,10 +22,11 @@ _COMMON_NAMES: Mapping[str, tuple[str, ...]] = {
     "category": ("category", "categories", "genre", "genres"),
     "text": ("text", "description", "abstract"),
     "image": ("image", "imagepath", "imageurl", "imurl"),
+    "available": ("available", "isavailable"),
 }
 """Common names of a role, without case and punctuation; of several for content the first one wins."""
 
-_CONTENT = ("title", "category", "text", "image")
+_CONTENT = ("title", "category", "text", "image", "available")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class EventColumns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemColumns:
-    """Columns of the items; ``content`` maps title, category, text, image to theirs."""
+    """Columns of the items; ``content`` maps title, category, text, image, available to theirs."""
 
     item: str
     content: Mapping[str, str]

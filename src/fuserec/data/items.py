@@ -16,6 +16,8 @@ from fuserec.errors import DataError
 __all__ = ["Catalogue", "keep_names_apart", "read_catalogue"]
 
 _OWN = ("row", "item_id")
+_ANSWERS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+"""How a catalogue may write whether an item is available, without regard to case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +26,8 @@ class Catalogue:
 
     Attributes:
         ids: (I,) original ids, each once.
-        content: I rows of all other columns: ``title``, ``category``, ``text`` and ``image`` under those
-            names, the rest under their own.
+        content: I rows of all other columns: ``title``, ``category``, ``text``, ``image`` and ``available``
+            under those names, the rest under their own. ``available`` is Boolean and never null.
     """
 
     ids: pl.Series
@@ -36,7 +38,7 @@ def read_catalogue(table: Table, columns: ItemColumns) -> Catalogue:
     """Check the ids of an items table and name its columns by their roles.
 
     Raises:
-        DataError: an id is missing or stands there twice.
+        DataError: an id is missing or stands there twice, or ``available`` holds something else than yes or no.
     """
     ids = as_ids(table, columns.item)
     if not len(ids):
@@ -52,7 +54,25 @@ def read_catalogue(table: Table, columns: ItemColumns) -> Catalogue:
     content = table.frame.drop(columns.item)
     taken = (*_OWN, *roles.values())
     content = keep_names_apart(content, taken, besides=roles).rename(roles)
+    if "available" in columns.content:
+        content = content.with_columns(_availability(table, columns.content["available"]))
     return Catalogue(ids=ids, content=content)
+
+
+def _availability(table: Table, column: str) -> pl.Series:
+    """``available`` as Boolean; a word that is none of those known is refused with its lines."""
+    written = table.frame[column].cast(pl.String).str.strip_chars().str.to_lowercase()
+    answers = written.replace_strict(_ANSWERS, default=None, return_dtype=pl.Boolean)
+    wrong = np.flatnonzero(answers.is_null().to_numpy())
+    if len(wrong):
+        first = table.frame[column][int(wrong[0])]
+        some = ", ".join(places(table, wrong.tolist()))
+        raise DataError(
+            f"expected true or false, 1 or 0, yes or no in column {column!r} of {table.path}, but "
+            f"{'it is empty' if first is None else f'it is {first!r}'} in {some}; write one of them, "
+            "or say --columns available= where the column means something else"
+        )
+    return answers.alias("available")
 
 
 def keep_names_apart(frame: pl.DataFrame, taken: tuple[str, ...], *, besides: dict[str, str]) -> pl.DataFrame:

@@ -47,7 +47,7 @@ IdType = Literal["string", "integer"]
 SPLIT_KINDS = ("column", "leave-one-out", "user-time", "global-time", "cold-items", "random")
 REPEATS = ("drop", "keep")
 TIME_UNITS = ("auto", "s", "ms", "us", "ns")
-COLUMN_ROLES = ("user", "item", "time", "rating", "title", "category", "text", "image")
+COLUMN_ROLES = ("user", "item", "time", "rating", "title", "category", "text", "image", "available")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
@@ -70,7 +70,7 @@ class BuildOptions:
     """How raw files become a dataset; kept whole in the manifest.
 
     Attributes:
-        columns: the column that plays a role (user, item, time, rating, title, category, text, image);
+        columns: the column that plays a role (user, item, time, rating, title, category, text, image, available);
             ``""`` says that none does. A role not named here is looked for under its common names.
         split_columns: event columns that hold train, valid or test; each becomes a split of its name.
         splits: the kinds of split to make (column, leave-one-out, user-time, global-time, cold-items, random);
