@@ -104,6 +104,14 @@ class Dataset:
         """``user`` and ``item`` rows, ``time`` and ``rating`` where there are any, and all other columns."""
         return _read_frame(self.path, "interactions.parquet")
 
+    def parts(self, split: str | None = None) -> pl.Series:
+        """``train``, ``valid`` or ``test`` for every row of the interactions; None takes the only split.
+
+        Raises:
+            ConfigError: there is no such split, or several and none is named.
+        """
+        return _read_frame(self.path, f"splits/{self.split_name(split)}.parquet")["part"].cast(pl.String)
+
     def split_name(self, split: str | None = None) -> str:
         """The name of a split; None takes the only one.
 
@@ -137,7 +145,7 @@ class Dataset:
 
         name = self.split_name(split)
         pairs = self.interactions().select("user", "item")
-        parts = _read_frame(self.path, f"splits/{name}.parquet")["part"].cast(pl.String)
+        parts = self.parts(name)
         arrays = {
             part: tuple(
                 np.array(pairs[column].filter(parts == part).to_numpy(), dtype=np.int64)
