@@ -24,6 +24,7 @@ from fuserec.training.__main__ import main
 from fuserec.training.checkpoint import Run
 from fuserec.training.config import load_recipe
 from fuserec.training.prepared import save_prepared
+from fuserec.training.snapshots import saved_epoch
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "bare-machine.md"
 ABSENT = ("fuserec", "polars", "pydantic", "typer", "rich", "PIL", "jaxtyping", "beartype")
@@ -111,17 +112,22 @@ def test_it_trains_and_prints_its_metrics_as_json(python: Python, folder: Path) 
     assert run.scorer().num_items == 30
 
 
-def test_ctrl_c_leaves_nothing_and_says_so(python: Python, folder: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_the_state_and_says_how_to_go_on(
+    python: Python, folder: Path, number: signal.Signals
+) -> None:
     endless = ("--set", "train.epochs=1000000", "--set", "train.patience=1000000")
     started = python("-m", "fuserec.training", *command(folder, *endless))
     assert started.stderr is not None
     assert started.stderr.readline().startswith("epoch 1:")
-    started.send_signal(signal.SIGINT)
+    started.send_signal(number)
     out, err = started.communicate(timeout=120)
     assert (started.returncode, out) == (130, "")
-    assert err.splitlines()[-1] == "error: stopped by Ctrl-C; nothing half-written is left behind"
+    last = r"interrupted: saved after epoch (\d+); add --resume to go on from there"
+    assert (told := re.fullmatch(last, err.splitlines()[-1]))
     assert "Traceback" not in err
-    assert sorted(path.name for path in folder.iterdir()) == ["recipe.toml", "tiny.npz"]
+    assert sorted(path.name for path in folder.iterdir()) == [".run.partial", "recipe.toml", "tiny.npz"]
+    assert saved_epoch(folder / ".run.partial" / "state.safetensors") == int(told[1])
 
 
 # --- the same command in this process

@@ -251,7 +251,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_name_and_step_and_trains_no_fu
     model = Slope(values=[1.0, 1.0, bad, 1.0])
     with pytest.raises(
         TrainingError,
-        match=f"^loss 'fit' is {bad} at step 3 of the epoch; lower the learning rate or its weight$",
+        match=f"^loss 'fit' is {bad} at step 3 of epoch 1; lower the learning rate or its weight$",
     ):
         run([0.1], model=model, batch_size=60, learning_rate=0.1)
     assert model.calls == ["epoch", "step", "step", "step"]
@@ -260,13 +260,13 @@ def test_a_loss_that_is_not_finite_stops_with_its_name_and_step_and_trains_no_fu
 
 def test_a_total_that_overflows_is_named_too() -> None:
     model = Slope(values=[1e38])
-    with pytest.raises(TrainingError, match="loss 'total' is inf at step 1 of the epoch"):
+    with pytest.raises(TrainingError, match="loss 'total' is inf at step 1 of epoch 1;"):
         run([0.1], model=model, weights={"fit": 1e3, "none": 0.0})
 
 
 @pytest.mark.parametrize("name", sorted(GRADIENT_MODELS))
 def test_a_real_model_with_an_absurd_learning_rate_is_stopped(name: str, recipe_of: RecipeOf) -> None:
-    with pytest.raises(TrainingError, match=r"loss '\w+' is (nan|inf) at step \d+ of the epoch"):
+    with pytest.raises(TrainingError, match=r"loss '\w+' is (nan|inf) at step \d+ of epoch \d;"):
         fit(recipe_of(name, learning_rate=1e30, epochs=5), tiny_prepared())
 
 
@@ -300,8 +300,8 @@ def test_progress_is_told_of_every_epoch_step_and_loss() -> None:
     assert watcher.of("step") == [(1, {"fit": 2.0, "none": 0.0, "total": 2.0})] * 9
     assert len(watcher.of("done")) == 3
     assert watcher.of("note") == [
-        "epoch 2: loss 2.0000, Recall@20 0.3000 (best 0.3000, 0 evaluations ago)",
-        "epoch 3: loss 2.0000, Recall@20 0.1000 (best 0.3000, 1 evaluations ago)",
+        "epoch 2: loss 2.0000, Recall@20 0.3000 (best 0.3000, 0 evaluations ago), at most 0 s left",
+        "epoch 3: loss 2.0000, Recall@20 0.1000 (best 0.3000, 1 evaluations ago), at most 0 s left",
     ]
 
 

@@ -172,11 +172,22 @@ def test_every_model_becomes_a_run_that_scores_as_it_did(
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), ValueError("a bug"), SystemExit(1)])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_what_interrupts_training_leaves_nothing(
+def test_what_interrupts_training_leaves_its_state_and_no_run(
     tmp_path: Path, recipe_of: RecipeOf, error: BaseException, overwrite: bool
 ) -> None:
     with pytest.raises(type(error)):
         train(recipe_of("lightgcn"), PREPARED, tmp_path / "run", overwrite=overwrite, progress=Stops(error))
+    assert files_of(tmp_path) == {".run.partial/state.safetensors"}
+
+
+def test_what_interrupts_a_closed_form_leaves_nothing(tmp_path: Path, recipe_of: RecipeOf) -> None:
+    class Stopped(Silent):
+        def done(self) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        train(recipe_of("ease"), PREPARED, tmp_path / "run", progress=Stopped())
+    assert raised.value.args == ()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -205,7 +216,7 @@ def test_overwriting_replaces_a_run_only_after_success(tmp_path: Path, recipe_of
     with pytest.raises(KeyboardInterrupt):
         train(recipe_of("lightgcn"), PREPARED, out, overwrite=True, progress=Stops(KeyboardInterrupt()))
     assert {name: (out / name).read_bytes() for name in files_of(out)} == before
-    train(recipe_of("lightgcn"), PREPARED, out, overwrite=True)
+    train(recipe_of("lightgcn"), PREPARED, out, overwrite=True, resume=True)
     assert Run.open(out).recipe.model_name == "lightgcn"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
@@ -222,6 +233,34 @@ def test_what_is_no_run_is_never_overwritten(tmp_path: Path, recipe_of: RecipeOf
         train(recipe_of("popularity"), PREPARED, precious.parent, overwrite=True, progress=watcher)
     assert precious.read_text() == "mine"
     assert not watcher.begun
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "values/notes.md", "plots/a.npz", ".DS_Store"])
+def test_a_run_with_a_foreign_file_in_it_is_never_overwritten(
+    tmp_path: Path, recipe_of: RecipeOf, name: str
+) -> None:
+    out = tmp_path / "run"
+    train(recipe_of("popularity"), PREPARED, out)
+    precious = out / name
+    precious.parent.mkdir(exist_ok=True)
+    precious.write_text("mine")
+    watcher = Reached()
+    with pytest.raises(
+        DataError,
+        match=rf"expected only files of a run in the folder to overwrite, but .*run holds {name}; move",
+    ):
+        train(recipe_of("popularity"), PREPARED, out, overwrite=True, progress=watcher)
+    assert precious.read_text() == "mine"
+    assert not watcher.begun
+
+
+def test_what_a_killed_write_left_in_a_run_is_no_foreign_file(tmp_path: Path, recipe_of: RecipeOf) -> None:
+    out = tmp_path / "run"
+    train(recipe_of("popularity"), PREPARED, out)
+    (out / ".metrics.json.ab12").write_text("{")
+    (out / "values" / ".test.npz.cd34").write_text("")
+    train(recipe_of("popularity"), PREPARED, out, overwrite=True)
+    assert not any(name.split("/")[-1].startswith(".") for name in files_of(out))
 
 
 def test_an_empty_folder_may_be_overwritten(tmp_path: Path, recipe_of: RecipeOf) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fuserec.errors import FuserecError
 from fuserec.training.config import load_recipe
+from fuserec.training.interruption import sigterm_as_ctrl_c
 from fuserec.training.prepared import load_prepared
 from fuserec.training.progress import Lines
 from fuserec.training.run import evaluate_run, train
@@ -27,26 +28,30 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="in place of the recipe's")
     parser.add_argument("--test", action="store_true", help="also read the test part, once")
     parser.add_argument("--overwrite", action="store_true", help="replace the run folder")
+    parser.add_argument("--resume", action="store_true", help="go on where training was interrupted")
     options = parser.parse_args(arguments)
     overrides = [*options.set, *([] if options.seed is None else [f"seed={options.seed}"])]
     try:
-        recipe = load_recipe(options.recipe, overrides)
-        prepared = load_prepared(options.prepared)
-        run = train(
-            recipe,
-            prepared,
-            options.out,
-            overwrite=options.overwrite,
-            progress=Lines(),
-            source=options.recipe.read_text(encoding="utf-8"),
-        )
-        if options.test:
-            evaluate_run(run, prepared, part="test")
+        with sigterm_as_ctrl_c():
+            recipe = load_recipe(options.recipe, overrides)
+            prepared = load_prepared(options.prepared)
+            run = train(
+                recipe,
+                prepared,
+                options.out,
+                overwrite=options.overwrite,
+                resume=options.resume,
+                progress=Lines(),
+                source=options.recipe.read_text(encoding="utf-8"),
+            )
+            if options.test:
+                evaluate_run(run, prepared, part="test")
     except (FuserecError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    except KeyboardInterrupt:
-        print("error: stopped by Ctrl-C; nothing half-written is left behind", file=sys.stderr)  # noqa: T201
+    except KeyboardInterrupt as error:
+        words = str(error) or "nothing half-written is left behind"
+        print(f"interrupted: {words}", file=sys.stderr)  # noqa: T201
         return 130
     print(json.dumps(run.metrics))  # noqa: T201
     return 0

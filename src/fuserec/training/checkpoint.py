@@ -33,7 +33,18 @@ from fuserec.training.config import Recipe, parse_recipe
 from fuserec.training.evaluate import Evaluation
 from fuserec.training.evaluation_protocol import EvaluationProtocol
 
-__all__ = ["Run", "save_scorer", "save_tensors"]
+__all__ = ["RUN_FILES", "Run", "save_scorer", "save_tensors"]
+
+RUN_FILES = (
+    "recipe.toml",
+    "config.json",
+    "provenance.json",
+    "scorer.safetensors",
+    "model.safetensors",
+    "log.jsonl",
+    "metrics.json",
+)
+"""All that a run folder may hold, besides the arrays in values/."""
 
 ORIGIN = ("commit", "dataset_hash", "split_hash", "recipe_hash", "fit_seconds")
 """Keys of provenance.json that others rely on."""

@@ -19,29 +19,12 @@ from fuserec.errors import ConfigError, TrainingError, nearest
 from fuserec.models.protocol import Gradient, Scorer
 from fuserec.training.config import TrainConfig
 from fuserec.training.negatives import PairSampler
-from fuserec.training.progress import Progress, Silent
+from fuserec.training.progress import Progress, Silent, duration
 from fuserec.training.seeds import named_generator
+from fuserec.training.snapshots import Snapshots
+from fuserec.training.state import Best, EpochRecord, Moving, Standing
 
-__all__ = ["EpochRecord", "Fitted", "fit_by_gradient", "total_loss", "train_epoch"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochRecord:
-    """One line of the log.
-
-    Attributes:
-        epoch: counted from 1.
-        losses: mean of each unweighted term, and ``total``, over the epoch's steps.
-        validation: means of the validation metrics; empty where this epoch was not evaluated.
-        train_seconds: wall time of the steps and of what is built once an epoch.
-        evaluation_seconds: wall time of the validation.
-    """
-
-    epoch: int
-    losses: Mapping[str, float]
-    validation: Mapping[str, float]
-    train_seconds: float
-    evaluation_seconds: float
+__all__ = ["Fitted", "fit_by_gradient", "total_loss", "train_epoch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +39,7 @@ class Fitted:
     """
 
     scorer: Scorer
-    weights: dict[str, Tensor]
+    weights: Mapping[str, Tensor]
     best_epoch: int
     log: tuple[EpochRecord, ...]
 
@@ -70,6 +53,7 @@ def fit_by_gradient(
     seed: int,
     validate: Callable[[Scorer], Mapping[str, float]],
     progress: Progress | None = None,
+    snapshots: Snapshots | None = None,
 ) -> Fitted:
     """Train until the validation metric stops getting better, and keep the best epoch.
 
@@ -81,6 +65,7 @@ def fit_by_gradient(
         seed: of all generators.
         validate: means of the validation metrics of a scorer.
         progress: who watches.
+        snapshots: where training is taken up and kept; None begins afresh and keeps nothing.
 
     Raises:
         TrainingError: a loss is not finite, or no negative can be drawn.
@@ -97,48 +82,57 @@ def fit_by_gradient(
         negatives=named_generator(seed, "negatives"),
     )
     optimiser = torch.optim.Adam(module.parameters(), lr=config.learning_rate, fused=True)
-    log: list[EpochRecord] = []
-    best: Fitted | None = None
-    best_value, evaluations_since_best = -math.inf, 0
-    for epoch in range(1, config.epochs + 1):
+    moving = Moving(module=module, optimiser=optimiser, generators=sampler.generators)
+    standing = snapshots.resume(moving) if snapshots else Standing()
+    while not standing.has_ended(epochs=config.epochs, patience=config.patience):
+        epoch = len(standing.log) + 1
         progress.start(len(sampler), f"epoch {epoch}")
         started = time.perf_counter()
-        losses = train_epoch(model, sampler, optimiser, loss_weights, device=device, progress=progress)
+        losses = train_epoch(
+            model, sampler, optimiser, loss_weights, device=device, progress=progress, epoch=epoch
+        )
         trained = time.perf_counter()
         evaluated = epoch % config.evaluate_every == 0 or epoch == config.epochs
         scorer = _on_cpu(model.scorer()) if evaluated else None
         validation = dict(validate(scorer)) if scorer is not None else {}
-        log.append(
-            EpochRecord(
-                epoch=epoch,
-                losses=losses,
-                validation=validation,
-                train_seconds=trained - started,
-                evaluation_seconds=time.perf_counter() - trained,
-            )
+        record = EpochRecord(
+            epoch=epoch,
+            losses=losses,
+            validation=validation,
+            train_seconds=trained - started,
+            evaluation_seconds=time.perf_counter() - trained,
         )
         progress.done()
-        if scorer is None:
-            continue
-        value = _monitored(validation, config.monitor)
-        if value > best_value:
-            weights = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
-            best = Fitted(scorer=scorer, weights=weights, best_epoch=epoch, log=())
-            best_value, evaluations_since_best = value, 0
-        else:
-            evaluations_since_best += 1
-        progress.note(
-            f"epoch {epoch}: loss {losses['total']:.4f}, {config.monitor} {value:.4f} "
-            f"(best {best_value:.4f}, {evaluations_since_best} evaluations ago)"
-        )
-        if evaluations_since_best >= config.patience:
-            break
-    if best is None:
+        best, waited = standing.best, standing.waited
+        if scorer is not None:
+            value = _monitored(validation, config.monitor)
+            if value > standing.best_value:
+                weights = {name: tensor.cpu().clone() for name, tensor in module.state_dict().items()}
+                best, waited = Best(epoch=epoch, value=value, scorer=scorer, weights=weights), 0
+            else:
+                waited += 1
+        standing = Standing(log=(*standing.log, record), best=best, waited=waited)
+        if snapshots:
+            snapshots.keep(moving, standing)
+        if scorer is not None:
+            progress.note(_epoch_line(standing, config))
+    if standing.best is None:
         raise TrainingError(
             f"expected a validation value of {config.monitor}, got none above minus infinity in "
-            f"{len(log)} epochs; check that the split has validation pairs"
+            f"{len(standing.log)} epochs; check that the split has validation pairs"
         )
-    return Fitted(scorer=best.scorer, weights=best.weights, best_epoch=best.best_epoch, log=tuple(log))
+    best = standing.best
+    return Fitted(scorer=best.scorer, weights=best.weights, best_epoch=best.epoch, log=standing.log)
+
+
+def _epoch_line(standing: Standing, config: TrainConfig) -> str:
+    """What there is to tell after an evaluation, with the longest that the rest may take."""
+    last = standing.log[-1]
+    left = (config.epochs - last.epoch) * standing.seconds_an_epoch
+    return (
+        f"epoch {last.epoch}: loss {last.losses['total']:.4f}, {config.monitor} {last.validation[config.monitor]:.4f} "
+        f"(best {standing.best_value:.4f}, {standing.waited} evaluations ago), at most {duration(left)} left"
+    )
 
 
 def train_epoch(
@@ -149,8 +143,22 @@ def train_epoch(
     *,
     device: torch.device,
     progress: Progress,
+    epoch: int = 1,
 ) -> dict[str, float]:
-    """One pass over the training pairs; the mean of each term over the steps."""
+    """One pass over the training pairs; the mean of each term over the steps.
+
+    Args:
+        model: its weights change.
+        sampler: of the pairs.
+        optimiser: of the model's parameters.
+        loss_weights: weight of each term.
+        device: where the model is.
+        progress: who watches.
+        epoch: counted from 1, for messages.
+
+    Raises:
+        TrainingError: a loss is not finite.
+    """
     model.begin_epoch()
     sums: dict[str, float] = {}
     for step, batch in enumerate(sampler.epoch(), start=1):
@@ -161,7 +169,8 @@ def train_epoch(
         for name, value in values.items():
             if not math.isfinite(value):
                 raise TrainingError(
-                    f"loss {name!r} is {value} at step {step} of the epoch; lower the learning rate or its weight"
+                    f"loss {name!r} is {value} at step {step} of epoch {epoch}; "
+                    "lower the learning rate or its weight"
                 )
             sums[name] = sums.get(name, 0.0) + value
         total.backward()

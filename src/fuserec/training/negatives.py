@@ -57,6 +57,11 @@ class PairSampler:
         """Batches in an epoch."""
         return -(-len(self._pairs) // self._batch_size)
 
+    @property
+    def generators(self) -> dict[str, torch.Generator]:
+        """All that the next epoch depends on besides the corpus: between two epochs nothing else is left open."""
+        return {"shuffle": self._shuffle, "negatives": self._negatives}
+
     def _keys(
         self, users: Int[torch.Tensor, " E"], items: Int[torch.Tensor, " E"]
     ) -> Int[torch.Tensor, " E"]:

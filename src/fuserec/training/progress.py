@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Protocol, runtime_checkable
 
-__all__ = ["Lines", "Progress", "Silent", "figures_line"]
+__all__ = ["Lines", "Progress", "Silent", "duration", "figures_line"]
 
 
 @runtime_checkable
@@ -88,3 +88,15 @@ def figures_line(figures: dict[str, float]) -> str:
         'total 0.5  bpr 0.1235'
     """
     return "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+
+
+def duration(seconds: float) -> str:
+    """A time for people, in the unit that suits it.
+
+    Example:
+        >>> [duration(seconds) for seconds in (4.2, 89, 600, 12_000)]
+        ['4 s', '89 s', '10 min', '3.3 h']
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

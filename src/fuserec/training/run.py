@@ -185,6 +185,7 @@ def fit(
         seed=recipe.seed,
         validate=lambda scorer: _validate(scorer, prepared, recipe).means(),
         progress=progress,
+        snapshots=snapshots,
     )
 
 
