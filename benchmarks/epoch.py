@@ -1,7 +1,8 @@
-"""An epoch of LightGCN against its bare arithmetic, and an epoch of TMFUN against LightGCN's.
+"""An epoch of LightGCN against its bare arithmetic, and epochs of TMFUN and FREEDOM against LightGCN's.
 
 Bare arithmetic: LightGCN's sparse products, forward and backward, and its optimiser steps, timed alone.
-Held: LightGCN at most 1.5 times that, TMFUN (what it rebuilds once an epoch included) at most 3 times LightGCN.
+Held: LightGCN at most 1.5 times that; of LightGCN's, TMFUN's at most 3 times and FREEDOM's at most 1.2 times, with what they
+rebuild once an epoch.
 
     python benchmarks/epoch.py [--rounds 15] [--prepared FILE]
 
@@ -20,6 +21,7 @@ from corpora import baby_sized
 from measure import interleaved, median_ratio, parser_of, report
 
 from fuserec.batch import Corpus
+from fuserec.models.freedom import Freedom, FreedomConfig
 from fuserec.models.lightgcn import LightGcn, LightGcnConfig
 from fuserec.models.tmfun import Tmfun, TmfunConfig
 from fuserec.ops.graph import layer_mean
@@ -32,6 +34,7 @@ from fuserec.training.seeds import named_generator
 BATCH = 2048
 WEIGHTS = {
     "lightgcn": {"bpr": 1.0, "l2": 1e-4},
+    "freedom": {"bpr": 1.0, "content": 1e-3},
     "tmfun": {"bpr": 1.0, "contrastive": 0.03, "l2": 1e-4},
 }
 
@@ -60,11 +63,13 @@ def measure(rounds: int, prepared: Path | None) -> dict[str, Any]:
     generator = named_generator(0, "init")
     lightgcn = LightGcn(LightGcnConfig(), corpus, generator=generator)
     tmfun = Tmfun(TmfunConfig(), corpus, generator=generator)
+    freedom = Freedom(FreedomConfig(weights={"image": 0.1, "text": 0.9}), corpus, generator=generator)
     times = interleaved(
         {
             "bare": partial(bare_epoch, lightgcn, len(sampler(corpus)), optimiser(lightgcn)),
             "lightgcn": epoch(lightgcn, corpus, "lightgcn"),
             "tmfun": epoch(tmfun, corpus, "tmfun"),
+            "freedom": epoch(freedom, corpus, "freedom"),
         },
         rounds,
     )
@@ -72,6 +77,7 @@ def measure(rounds: int, prepared: Path | None) -> dict[str, Any]:
         "data": "generated" if prepared is None else prepared.stem,
         "lightgcn_over_bare": median_ratio(times, "lightgcn", "bare"),
         "tmfun_over_lightgcn": median_ratio(times, "tmfun", "lightgcn"),
+        "freedom_over_lightgcn": median_ratio(times, "freedom", "lightgcn"),
         "seconds": {name: sorted(values)[len(values) // 2] for name, values in times.items()},
     }
 
@@ -86,7 +92,7 @@ def sampler(corpus: Corpus) -> PairSampler:
     )
 
 
-def epoch(model: LightGcn | Tmfun, corpus: Corpus, name: str) -> partial[dict[str, float]]:
+def epoch(model: LightGcn | Tmfun | Freedom, corpus: Corpus, name: str) -> partial[dict[str, float]]:
     """One epoch of the real loop."""
     return partial(
         train_epoch,
