@@ -1,8 +1,8 @@
 """FREEDOM: a frozen item graph from content beside a pruned user-item graph.
 
 "A Tale of Two Graphs: Freezing and Denoising Graph Structures for Multimodal Recommendation", X. Zhou, Z. Shen.
-ACM Multimedia 2023, arXiv 2211.06924. docs/papers/freedom.md says which function and test hold each equation, and
-where we depart.
+ACM Multimedia 2023, arXiv 2211.06924. docs/papers/freedom.md says which function and test hold each equation (the
+numbers are ours), and where we depart.
 
 Shape legend
     U  users   I  items   D  width   W  width of a modality's features   E  pairs   B  batch
@@ -98,7 +98,7 @@ class Freedom(nn.Module):
     epochs_begun: Int[Tensor, ""]
 
     def begin_epoch(self) -> None:
-        """Draw this epoch's user-item graph. Section 3.2."""
+        """Draw this epoch's user-item graph. Eq. (4), (5)."""
         if self.config.kept_share == 1.0:
             return
         self.epochs_begun += 1
@@ -118,7 +118,7 @@ class Freedom(nn.Module):
         return h
 
     def losses(self, batch: PairBatch) -> dict[str, Tensor]:
-        """Terms ``bpr`` and ``content`` (the sum over modalities, to be weighted by the paper's lambda). Eq. (12)."""
+        """Terms ``bpr`` and ``content`` (the sum over modalities, to be weighted by the paper's lambda). Eq. (6) to (9)."""
         user_UD, z_ID = layer_mean(
             self.pruned.matrix,
             self.collaborative.user,
@@ -139,7 +139,7 @@ class Freedom(nn.Module):
 
     @torch.no_grad()
     def scorer(self) -> TwoTower:
-        """Both towers on the whole user-item graph; cold items have their neighbours' view only. Section 3.3."""
+        """Both towers on the whole user-item graph; cold items have their neighbours' view only."""
         user_UD, z_ID = self.collaborative()
         return TwoTower(
             user=user_UD,
@@ -150,7 +150,7 @@ class Freedom(nn.Module):
 
 
 class _Projection(nn.Module):
-    """Features into the space of the users, and how well they rank there. Eq. (11), (12).
+    """Features into the space of the users, and how well they rank there. Eq. (9).
 
     The paper's projection has a bias; it is the same for both items of a pair, so a ranking loss cannot see it.
     """
@@ -179,7 +179,7 @@ class _Projection(nn.Module):
 
 
 def frozen_item_graph(modalities: list[tuple[Modality, float]], *, k: int) -> SparseMatrix:
-    """S = sum over m of alpha_m D^-1/2 S^m D^-1/2, S^m the unweighted k nearest of each item. Eq. (1) to (4).
+    """S = sum over m of alpha_m D^-1/2 S^m D^-1/2, S^m the unweighted k nearest of each item. Eq. (1) to (3).
 
     The nearest of an item is the item itself. The graph stays directed; D counts the neighbours of a row.
 
@@ -225,7 +225,7 @@ def _others(graph: KnnGraph, present: Tensor) -> Int[Tensor, "I K"]:
 def prune(weights: Float[Tensor, " E"], *, share: float, generator: torch.Generator) -> Int[Tensor, " C"]:
     """Places of a share of the pairs, drawn without replacement with chances in proportion to their weights.
 
-    Paper: Section 3.2, degree-sensitive pruning: a pair's weight is 1 / sqrt(d_u d_i). The largest of
+    Paper: Eq. (4), degree-sensitive pruning: a pair's weight is 1 / sqrt(d_u d_i). The largest of
     log(uniform) / weight are such a draw (Efraimidis and Spirakis, 2006).
 
     Args:
