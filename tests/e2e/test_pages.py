@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shlex
 from pathlib import Path
@@ -21,6 +22,7 @@ RUN_ELSEWHERE = {
 RUN_HERE = {
     "README.md",
     "docs/tutorial/first-steps.md",
+    "docs/tutorial/your-own-csv.md",
     "docs/reference/python.md",
     "docs/reference/sample-corpus.md",
     "docs/explanation/evaluation.md",
@@ -74,6 +76,21 @@ def test_the_tutorial_and_the_python_page_run_as_they_stand(
     assert run_all(fuserec, "docs/tutorial/first-steps.md", "sh") >= 10
     assert run_python("docs/reference/python.md") >= 1
     assert "got 1 unknown: 'nobody'" in capsys.readouterr().out
+
+
+def test_a_strangers_csv_goes_in_with_one_command_and_comes_out_as_recommendations_with_titles(
+    fuserec: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_all(fuserec, "docs/tutorial/your-own-csv.md", "sh") >= 15
+    with Path("export/movies.csv").open(encoding="utf-8", newline="") as file:
+        titles = {row["movieId"]: row["title"] for row in csv.DictReader(file)}
+    with Path("recommendations.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 300 * 10
+    assert all(row["title"] == titles[row["item_id"]] for row in rows)
+    assert run_python("docs/tutorial/your-own-csv.md") == 1
+    assert "title" in capsys.readouterr().out
 
 
 def test_the_readme_runs_on_files_such_as_it_speaks_of(
