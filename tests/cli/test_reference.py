@@ -18,6 +18,7 @@ COMMANDS = [
     "data show",
     "data sample",
     "recipes",
+    "config show",
     "train",
     "evaluate",
     "compare",

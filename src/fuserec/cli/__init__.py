@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 
 from fuserec.cli import (
     compare,
+    config,
     data,
     demo,
     doctor,
@@ -47,6 +48,7 @@ _ORDER = (
     "demo",
     "data",
     "recipes",
+    "config",
     "train",
     "evaluate",
     "fold-in",
@@ -101,6 +103,7 @@ app.command("demo")(demo.command)
 data.app.command("sample")(sample.sample)
 app.add_typer(data.app, name="data", help="Build, check, describe or invent a dataset.")
 app.command("recipes")(recipes.command)
+app.add_typer(config.app, name="config", help="Show what a recipe comes to.")
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
 app.command("compare")(compare.command)
