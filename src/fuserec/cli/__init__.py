@@ -23,9 +23,11 @@ from fuserec.cli import (
     compare,
     config,
     data,
+    data_exchange,
     demo,
     doctor,
     evaluate,
+    fetch,
     fold_in,
     recipes,
     recommend,
@@ -101,6 +103,9 @@ app = typer.Typer(
 )
 app.command("demo")(demo.command)
 data.app.command("sample")(sample.sample)
+data.app.command("fetch")(fetch.command)
+data.app.command("import-mmrec")(data_exchange.import_mmrec_command)
+data.app.command("export")(data_exchange.export_command)
 app.add_typer(data.app, name="data", help="Build, check, describe or invent a dataset.")
 app.command("recipes")(recipes.command)
 app.add_typer(config.app, name="config", help="Show what a recipe comes to.")
