@@ -108,7 +108,7 @@ BAD: dict[str, tuple[Spoil, str]] = {
         text("events", "bad.xlsx", "PK"),
         "expected a file that ends in .csv, .tsv, .*, got .*bad.xlsx",
     ),
-    "a folder": (folder_in_place, "expected a file, but .*bad.csv is a folder"),
+    "an empty folder": (folder_in_place, "expected at least one file in .*bad.csv, found none"),
     "no file": (
         lambda folder: {"events": folder / "no.csv"},
         "expected the file .*no.csv, but it does not exist",

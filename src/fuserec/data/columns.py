@@ -17,6 +17,7 @@ _COMMON_NAMES: Mapping[str, tuple[str, ...]] = {
     "item": ("item", "itemid", "iid", "movieid", "productid", "articleid", "trackid", "asin", "parentasin"),
     "time": ("time", "timestamp", "unixreviewtime", "datetime", "date", "ts"),
     "rating": ("rating", "overall", "stars"),
+    "type": ("type", "event", "eventtype", "eventname", "action", "behavior", "behaviour", "behaviortype"),
     "split": ("split",),
     "title": ("title", "name"),
     "category": ("category", "categories", "genre", "genres"),
@@ -37,11 +38,18 @@ class EventColumns:
     item: str
     time: str | None
     rating: str | None
+    type: str | None
     splits: tuple[str, ...]
 
     def roles(self) -> dict[str, str]:
         """Role and column, for the manifest."""
-        named = {"user": self.user, "item": self.item, "time": self.time, "rating": self.rating}
+        named = {
+            "user": self.user,
+            "item": self.item,
+            "time": self.time,
+            "rating": self.rating,
+            "type": self.type,
+        }
         return {role: column for role, column in named.items() if column is not None}
 
 
@@ -96,6 +104,7 @@ def event_columns(path: Path, names: Sequence[str], options: BuildOptions) -> Ev
         item=_required(path, names, "item", wanted),
         time=_optional(path, names, "time", wanted),
         rating=_optional(path, names, "rating", wanted),
+        type=_type_column(path, names, options),
         splits=_split_columns(path, names, options),
     )
     played: dict[str, str] = {}
@@ -150,6 +159,13 @@ def _optional(path: Path, names: Sequence[str], role: str, wanted: Mapping[str, 
         return _named(path, names, role, wanted[role]) if wanted[role] else None
     found = _common(names, role)
     return _only(path, names, role, found) if found else None
+
+
+def _type_column(path: Path, names: Sequence[str], options: BuildOptions) -> str | None:
+    """Looked for where types are asked for only: a column called ``event`` may be anything."""
+    if options.columns.get("type"):
+        return _named(path, names, "type", options.columns["type"])
+    return _required(path, names, "type", {}) if options.types else None
 
 
 def _split_columns(path: Path, names: Sequence[str], options: BuildOptions) -> tuple[str, ...]:

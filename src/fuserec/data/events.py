@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from fuserec.data.columns import EventColumns
+from fuserec.data.ids import rows_of
 from fuserec.data.items import keep_names_apart
 from fuserec.data.report import count, places, rejection
 from fuserec.data.schema import BuildOptions, Finding
 from fuserec.data.sources.table import Table
-from fuserec.data.times import Times, read_times
-from fuserec.errors import DataError
+from fuserec.data.times import PROBLEMS, Times, read_times
+from fuserec.errors import DataError, nearest
 
-__all__ = ["Events", "clean_events"]
+__all__ = ["Events", "clean_events", "rejected_rows"]
 
-_OWN = ("user", "item", "time", "rating", "line")
-_ROW, _INSTANT, _REASON = "\0row", "\0instant", "\0reason"
+_OWN = ("user", "item", "time", "rating", "type", "file", "line")
 _DUPLICATE = "a duplicate of an earlier event"
+
+_Rows = NDArray[np.int64]
+_Codes = NDArray[np.int8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +32,12 @@ class Events:
     """What is left of a log, and what is not.
 
     Attributes:
-        kept: original ids ``user`` and ``item``, ``time`` (seconds) and ``rating`` where there are any,
-            ``line`` in the file, and all other columns; by time, and by the order of the input within it.
+        kept: original ids ``user`` and ``item``, ``time`` (seconds), ``rating`` and ``type`` where there are
+            any, ``file`` where there are several, ``line`` in it, and all other columns; by time, and by the
+            order of the input within it.
         rows: (kept,) Int64 row of the table of each kept event.
         instants: (kept,) Int64 microseconds UTC; None without times.
-        rejected: ``line``, ``reason``, and the rejected rows as they stand in the file.
+        rejected: ``file`` where there are several, ``line``, ``reason``, and the rejected rows as they stand.
         findings: what was noticed.
     """
 
@@ -58,64 +65,75 @@ def clean_events(
         users: (rows,) user ids, null where missing.
         items: (rows,) item ids, null where missing.
         known_items: the catalogue, of the same type; None takes every item as known.
-        options: the smallest rating, repeats, the unit of times.
+        options: the smallest rating, types, repeats, the unit of times.
 
     Raises:
-        DataError: no event is left.
+        DataError: no event is left, or a type that is asked for is none.
     """
     if not table.frame.height:
         raise DataError(f"expected at least one event in {table.path}, found none below the header")
     times = None if columns.time is None else read_times(table.frame[columns.time], options.time_unit)
-    frame = _standard(table, columns, users, items, times)
-    frame = frame.with_columns(_reasons(frame, table, columns, times, known_items, options).alias(_REASON))
-    if times is not None:
-        frame = frame.sort(_INSTANT, _ROW, nulls_last=True)
-    usable = pl.col(_REASON).is_null()
-    again = usable & ~pl.struct("user", "item", usable).is_first_distinct()
-    repeated = frame.select(_ROW, again.alias("again")).filter("again")[_ROW].sort()
+    rating = None if columns.rating is None else _rating(table.frame[columns.rating])
+    reasons = _reasons(table, columns, users, items, times, rating, known_items, options)
+    codes = _first_reasons(table.frame.height, reasons)
+    rows, repeated = _in_order(codes, users, items, times, drop=options.repeats == "drop")
     if options.repeats == "drop":
-        frame = frame.with_columns(pl.when(again).then(pl.lit(_DUPLICATE)).otherwise(_REASON).alias(_REASON))
-    findings = [*_rejections(table, frame), *_notes(table, columns, frame, times, options)]
-    if options.repeats == "keep" and len(repeated):
+        codes[repeated] = len(reasons)
+    names = [*(reason for reason, _ in reasons), _DUPLICATE]
+    findings = [*_rejections(table, codes, names), *_notes(table, columns, rows, times, rating, options)]
+    if len(repeated) and options.repeats == "keep":
         message = (
             f"{count(len(repeated), 'event')} of an item that the user has had; kept, as --repeats keep asks"
         )
-        findings.append(
-            Finding(
-                kind="repeat", count=len(repeated), message=message, where=places(table, repeated.head(5))
-            )
-        )
-    kept = frame.filter(pl.col(_REASON).is_null())
-    if not kept.height:
+        where = places(table, repeated[:5].tolist())
+        findings.append(Finding(kind="repeat", count=len(repeated), message=message, where=where))
+    left_out = pl.Series("row", np.flatnonzero(codes >= 0))
+    why = pl.Series("reason", names).gather(codes[left_out])
+    if not len(rows):
         told = "; ".join(finding.line() for finding in findings if finding.rejected)
         raise DataError(f"no event of {table.path} is left: {told}")
+    kept = [users.gather(rows).alias("user"), items.gather(rows).alias("item")]
+    instants = None if times is None else times.instants.gather(rows)
+    if instants is not None:
+        kept.append((instants // 1_000_000).alias("time"))
+    if rating is not None:
+        kept.append(rating.gather(rows).alias("rating"))
+    if columns.type is not None:
+        kept.append(table.frame[columns.type].gather(rows).alias("type"))
+    kept += [column.gather(rows) for column in table.places()]
     return Events(
-        kept=kept.drop(_ROW, _INSTANT, _REASON, strict=False),
-        rows=kept[_ROW],
-        instants=None if times is None else kept[_INSTANT],
-        rejected=_rejected(table, frame),
+        kept=pl.DataFrame(kept).hstack(
+            _others(table, columns, times).select(pl.all().gather(rows)).get_columns()
+        ),
+        rows=pl.Series("row", rows),
+        instants=instants,
+        rejected=rejected_rows(table, left_out, why),
         findings=tuple(findings),
     )
 
 
-def _standard(
-    table: Table, columns: EventColumns, users: pl.Series, items: pl.Series, times: Times | None
-) -> pl.DataFrame:
-    """The log with its roles under their own names and all other columns."""
-    named = {columns.user, columns.item, columns.rating, *columns.splits}
+def _in_order(
+    codes: _Codes, users: pl.Series, items: pl.Series, times: Times | None, *, drop: bool
+) -> tuple[_Rows, _Rows]:
+    """The rows that are kept in their order, and the rows of repeats."""
+    rows: _Rows = np.flatnonzero(codes < 0)
+    if times is not None:
+        rows = rows[np.argsort(times.instants.gather(rows).to_numpy(), kind="stable")]
+    # One number a pair: far quicker to compare than a pair of ids.
+    known_users, known_items = users.unique(), items.unique()
+    pairs = rows_of(users, known_users) * len(known_items) + rows_of(items, known_items)
+    first = pairs.gather(rows).is_first_distinct().to_numpy()
+    return rows[first] if drop else rows, np.sort(rows[~first])
+
+
+def _others(table: Table, columns: EventColumns, times: Times | None) -> pl.DataFrame:
+    """The columns without a role; that of the times too, unless whole seconds say all that it holds."""
+    named = {columns.user, columns.item, columns.rating, columns.type, *columns.splits}
     if times is not None and times.exact:
         named.add(columns.time)
     others = table.frame.select(name for name in table.frame.columns if name not in named)
-    frame = pl.DataFrame([users.alias("user"), items.alias("item")])
-    if times is not None:
-        frame = frame.with_columns(
-            (times.instants // 1_000_000).alias("time"), times.instants.alias(_INSTANT)
-        )
-    if columns.rating is not None:
-        frame = frame.with_columns(_rating(table.frame[columns.rating]).alias("rating"))
-    frame = frame.with_columns(pl.Series("line", table.numbers)).with_row_index(_ROW)
-    frame = frame.with_columns(pl.col(_ROW).cast(pl.Int64))
-    return frame.hstack(keep_names_apart(others, _OWN, besides={}).get_columns())
+    taken = {*_OWN} - ({"type"} if columns.type is None else set()) - ({"file"} if not table.files else set())
+    return keep_names_apart(others, tuple(taken), besides={})
 
 
 def _rating(column: pl.Series) -> pl.Series:
@@ -125,54 +143,78 @@ def _rating(column: pl.Series) -> pl.Series:
 
 
 def _reasons(
-    frame: pl.DataFrame,
     table: Table,
     columns: EventColumns,
+    users: pl.Series,
+    items: pl.Series,
     times: Times | None,
+    rating: pl.Series | None,
     known_items: pl.Series | None,
     options: BuildOptions,
-) -> pl.Series:
-    """Why a row cannot be used, the first reason that holds; null where it can."""
-    reasons = [
-        pl.when(pl.col("user").is_null()).then(pl.lit("a missing user")),
-        pl.when(pl.col("item").is_null()).then(pl.lit("a missing item")),
-    ]
+) -> list[tuple[str, pl.Series]]:
+    """Why a row may be unusable, each reason with the rows for which it holds."""
+    reasons = [("a missing user", users.is_null()), ("a missing item", items.is_null())]
+    if columns.type is not None and options.types:
+        reasons += _type_reasons(table, table.frame[columns.type], options.types)
     if times is not None:
-        frame = frame.with_columns(times.problems.alias("\0problem"))
-        reasons.append(pl.when(pl.col("\0problem").is_not_null()).then("\0problem"))
-    if columns.rating is not None:
+        reasons += [(problem, (times.problems == problem).fill_null(value=False)) for problem in PROBLEMS]
+    if rating is not None and columns.rating is not None:
         raw = table.frame[columns.rating]
         given = raw.is_not_nan() & raw.is_not_null() if raw.dtype.is_float() else raw.is_not_null()
-        frame = frame.with_columns(given.alias("\0given"))
-        unusable = pl.col("\0given") & ~pl.col("rating").is_finite().fill_null(value=False)
-        reasons.append(pl.when(unusable).then(pl.lit("a rating that is not a number")))
+        reasons.append(("a rating that is not a number", given & ~rating.is_finite().fill_null(value=False)))
         if options.min_rating is not None:
-            reasons.append(pl.when(~pl.col("\0given")).then(pl.lit("a missing rating")))
-            low = pl.col("rating") < options.min_rating
-            reasons.append(pl.when(low).then(pl.lit(f"a rating under {options.min_rating:g}")))
+            reasons.append(("a missing rating", ~given))
+            low = (rating < options.min_rating).fill_null(value=False)
+            reasons.append((f"a rating under {options.min_rating:g}", low))
     elif options.min_rating is not None:
         raise DataError(
             f"--min-rating needs a rating column, but {table.path} has none; say which with --columns rating=..."
         )
     if known_items is not None:
-        unknown = ~pl.col("item").is_in(known_items.implode())
-        reasons.append(pl.when(unknown).then(pl.lit("the item is not in the items file")))
-    return frame.select(pl.coalesce(reasons)).to_series()
+        reasons.append(("the item is not in the items file", ~items.is_in(known_items.implode())))
+    return reasons
 
 
-def _rejections(table: Table, frame: pl.DataFrame) -> list[Finding]:
+def _type_reasons(table: Table, column: pl.Series, types: Sequence[str]) -> list[tuple[str, pl.Series]]:
+    """Rows without a type, and of a type that is not asked for."""
+    try:
+        given = column.cast(pl.String)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"expected types as text in column {column.name!r}, got {column.dtype}") from error
+    known = given.unique().drop_nulls().to_list()
+    for name in types:
+        if name not in known:
+            raise DataError(f"no event of {table.path} is of the type {name!r}; {nearest(name, known)}")
+    return [
+        ("a missing type", given.is_null()),
+        (f"a type other than {' or '.join(types)}", ~given.is_in(list(types)).fill_null(value=True)),
+    ]
+
+
+def _first_reasons(height: int, reasons: Sequence[tuple[str, pl.Series]]) -> _Codes:
+    """(rows,) the number of the first reason that holds; -1 where none does."""
+    codes: _Codes = np.full(height, -1, dtype=np.int8)
+    for code, (_, holds) in enumerate(reasons):
+        codes[holds.fill_null(value=False).to_numpy() & (codes < 0)] = code
+    return codes
+
+
+def _rejections(table: Table, codes: _Codes, names: Sequence[str]) -> list[Finding]:
     """One finding a reason, in the order of the first row it concerns."""
-    rejected = frame.filter(pl.col(_REASON).is_not_null()).sort(_ROW)
-    groups = rejected.group_by(_REASON, maintain_order=True).agg(
-        pl.len().alias("count"), pl.col(_ROW).head(8).alias("rows")
-    )
-    return [rejection(table, reason, number, rows) for reason, number, rows in groups.iter_rows()]
+    found = [(np.flatnonzero(codes == code), name) for code, name in enumerate(names)]
+    found = sorted(((rows, name) for rows, name in found if len(rows)), key=lambda pair: int(pair[0][0]))
+    return [rejection(table, name, len(rows), rows[:8].tolist()) for rows, name in found]
 
 
 def _notes(
-    table: Table, columns: EventColumns, frame: pl.DataFrame, times: Times | None, options: BuildOptions
+    table: Table,
+    columns: EventColumns,
+    rows: _Rows,
+    times: Times | None,
+    rating: pl.Series | None,
+    options: BuildOptions,
 ) -> list[Finding]:
-    """What was noticed besides."""
+    """What was noticed besides; ``rows`` are those kept."""
     notes = []
     if table.blank_lines:
         message = f"{count(table.blank_lines, 'blank line')} in {table.path.name} passed over"
@@ -182,26 +224,29 @@ def _notes(
             f"the times in column {columns.time!r} are taken as {times.unit}, since in seconds they would lie "
             f"after 2199; pass --time-unit {times.unit} to say so"
         )
-        notes.append(Finding(kind="time unit", count=frame.height, message=message, refused_by_strict=True))
-    if columns.rating is not None and options.min_rating is None:
-        unrated = frame.filter(pl.col(_REASON).is_null() & pl.col("rating").is_null())[_ROW].sort()
+        notes.append(
+            Finding(kind="time unit", count=table.frame.height, message=message, refused_by_strict=True)
+        )
+    if rating is not None and options.min_rating is None:
+        unrated = np.sort(rows[rating.gather(rows).is_null().to_numpy()])
         if len(unrated):
             message = (
                 f"{count(len(unrated), 'event')} without a rating kept, since no --min-rating asks for one"
             )
-            notes.append(
-                Finding(
-                    kind="missing rating",
-                    count=len(unrated),
-                    message=message,
-                    where=places(table, unrated.head(5)),
-                )
-            )
+            where = places(table, unrated[:5].tolist())
+            notes.append(Finding(kind="missing rating", count=len(unrated), message=message, where=where))
     return notes
 
 
-def _rejected(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
-    """The rejected rows as they stand in the file, behind their line and the reason."""
-    reasons = frame.filter(pl.col(_REASON).is_not_null()).sort(_ROW)
-    original = keep_names_apart(table.frame[reasons[_ROW]], ("line", "reason"), besides={})
-    return reasons.select("line", pl.col(_REASON).alias("reason")).hstack(original.get_columns())
+def rejected_rows(table: Table, rows: pl.Series, reasons: pl.Series) -> pl.DataFrame:
+    """Rows of the table as they stand in the file, behind their line and the reason.
+
+    Args:
+        table: the log.
+        rows: the rows to show.
+        reasons: why each is left out.
+    """
+    before = [*(column.gather(rows) for column in table.places()), reasons.alias("reason")]
+    taken = tuple(column.name for column in before)
+    original = keep_names_apart(table.frame.select(pl.all().gather(rows)), taken, besides={})
+    return pl.DataFrame(before).hstack(original.get_columns())

@@ -31,6 +31,7 @@ from fuserec.data.schema import (
     check_name,
 )
 from fuserec.data.sources.formats import read_table
+from fuserec.data.sources.parts import find_parts, read_parts
 from fuserec.data.split_plan import plan_splits
 from fuserec.data.statistics import count_interactions
 from fuserec.errors import DataError
@@ -46,7 +47,7 @@ class Sources:
     """The raw files.
 
     Attributes:
-        events: the log, as CSV, TSV or Parquet.
+        events: the log, as CSV, TSV, JSON Lines, an atomic file or Parquet; or a folder of such, or a pattern.
         items: the catalogue; without it the items are those of the events, in the order of their ids.
         features: a feature matrix for each of some modalities.
         graphs: a ready neighbour graph for each of some modalities.
@@ -93,7 +94,7 @@ def plan_build(sources: Sources, options: BuildOptions | None = None) -> Plan:
     options = options or BuildOptions()
     for name in (*sources.features, *sources.graphs):
         check_name(name, "modality")
-    table = read_table(sources.events)
+    table = read_parts(Path(sources.events))
     columns = event_columns(sources.events, table.frame.columns, options)
     user_ids, item_ids = as_ids(table, columns.user), as_ids(table, columns.item)
     catalogue, item_roles = _catalogue(sources, options)
@@ -184,7 +185,10 @@ def _refuse_if_strict(findings: Iterable[Finding], options: BuildOptions) -> Non
 
 
 def _source_entries(sources: Sources) -> dict[str, SourceEntry]:
-    paths: dict[str, Any] = {"events": sources.events}
+    parts = find_parts(Path(sources.events))
+    paths: dict[str, Any] = {"events": parts[0]}
+    if parts != (Path(sources.events),):
+        paths = {f"events/{number}": part for number, part in enumerate(parts, start=1)}
     if sources.items is not None:
         paths["items"] = sources.items
     paths |= {f"features/{name}": path for name, path in sources.features.items()}

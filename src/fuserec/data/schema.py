@@ -47,7 +47,7 @@ IdType = Literal["string", "integer"]
 SPLIT_KINDS = ("column", "leave-one-out", "user-time", "global-time", "cold-items", "random")
 REPEATS = ("drop", "keep")
 TIME_UNITS = ("auto", "s", "ms", "us", "ns")
-COLUMN_ROLES = ("user", "item", "time", "rating", "title", "category", "text", "image", "available")
+COLUMN_ROLES = ("user", "item", "time", "rating", "type", "title", "category", "text", "image", "available")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
@@ -70,7 +70,7 @@ class BuildOptions:
     """How raw files become a dataset; kept whole in the manifest.
 
     Attributes:
-        columns: the column that plays a role (user, item, time, rating, title, category, text, image, available);
+        columns: the column that plays a role (user, item, time, rating, type, title, category, text, image, available);
             ``""`` says that none does. A role not named here is looked for under its common names.
         split_columns: event columns that hold train, valid or test; each becomes a split of its name.
         splits: the kinds of split to make (column, leave-one-out, user-time, global-time, cold-items, random);
@@ -78,6 +78,7 @@ class BuildOptions:
         fractions: training, validation and test fraction: of a user's events (random, user-time), of all
             events (global-time), of the items with events (cold-items).
         min_rating: events rated lower are rejected.
+        types: events of other types are rejected; empty takes all.
         repeats: ``drop`` keeps a user's first event with an item only, ``keep`` keeps all of them.
         time_unit: unit of numeric times (s, ms, us, ns); ``auto`` takes seconds unless they can only be another unit.
         strict: refuse to build where an event would be rejected or a unit guessed.
@@ -90,6 +91,7 @@ class BuildOptions:
     splits: tuple[str, ...] = ()
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     min_rating: float | None = None
+    types: tuple[str, ...] = ()
     repeats: str = "drop"
     time_unit: str = "auto"
     strict: bool = False

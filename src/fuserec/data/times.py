@@ -12,10 +12,13 @@ import polars as pl
 
 from fuserec.errors import DataError
 
-__all__ = ["LATEST", "Times", "read_times"]
+__all__ = ["LATEST", "PROBLEMS", "Times", "read_times"]
 
 LATEST = 7_258_118_400
 """1 January 2200 in seconds UTC; no event is that late."""
+
+PROBLEMS = ("a missing time", "a time before 1970", "a time after 2199", "a time that cannot be read")
+"""Why a row has no instant."""
 
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _EARLIEST_GUESS = 100_000_000
@@ -34,8 +37,7 @@ class Times:
 
     Attributes:
         instants: (rows,) Int64 microseconds since 1970 UTC; null where there is a problem.
-        problems: (rows,) why a row has no instant: ``a missing time``, ``a time that cannot be read``,
-            ``a time before 1970``, ``a time after 2199``; null where it has one.
+        problems: (rows,) why a row has no instant, one of `PROBLEMS`; null where it has one.
         unit: the unit of the numbers.
         guessed: the unit was guessed from the numbers, and is not seconds.
         exact: the column holds whole seconds as numbers, so nothing is lost by keeping seconds only.
@@ -104,13 +106,13 @@ def _checked(
     late = (pl.col("side") == 1) | (pl.col("instant") >= LATEST * 1_000_000)
     problems = frame.select(
         pl.when("missing")
-        .then(pl.lit("a missing time"))
+        .then(pl.lit(PROBLEMS[0]))
         .when(early)
-        .then(pl.lit("a time before 1970"))
+        .then(pl.lit(PROBLEMS[1]))
         .when(late)
-        .then(pl.lit("a time after 2199"))
+        .then(pl.lit(PROBLEMS[2]))
         .when(pl.col("instant").is_null())
-        .then(pl.lit("a time that cannot be read"))
+        .then(pl.lit(PROBLEMS[3]))
     ).to_series()
     return Times(
         instants=instants.set(problems.is_not_null(), None),

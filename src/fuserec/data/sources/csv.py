@@ -7,7 +7,6 @@ no UTF-8, quotes that end nowhere.
 
 from __future__ import annotations
 
-import codecs
 import csv
 from collections import Counter
 from dataclasses import dataclass
@@ -17,16 +16,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fuserec.data.sources.compressed import plain_file
 from fuserec.data.sources.table import Table
+from fuserec.data.sources.text import CHUNK, NEWLINE, RETURN, Bytes, read_bytes
 from fuserec.errors import DataError
 
 __all__ = ["SEPARATORS", "read_csv"]
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 
-_CHUNK = 1 << 20
-_NEWLINE, _RETURN, _QUOTE = 10, 13, 34
-_Bytes = NDArray[np.uint8]
+_CHUNK = CHUNK
+_QUOTE = 34
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +41,20 @@ class _Layout:
 
 
 def read_csv(path: Path, *, separator: str) -> Table:
-    """The table in a text file whose first line names the columns.
+    """The table in a text file, possibly compressed, whose first line names the columns.
 
     Raises:
         DataError: the file is no UTF-8 text, has no header, names a column twice, or has a record with
             another number of fields than the header.
     """
-    try:
-        data: _Bytes = np.memmap(path, dtype=np.uint8, mode="r")
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
-    _refuse_binary(path, data)
-    if bytes(data[:3]) == codecs.BOM_UTF8:
-        data = data[3:]
-    if not len(data):
-        raise DataError(f"expected the first line of {path} to name the columns, but it is blank")
-    layout = _scan(path, data, ord(separator))
-    names = _header(path, bytes(data[: layout.header_end]), separator, quoted=layout.quoted)
-    _refuse_ragged(path, layout, names)
-    frame = _parse(path, separator, layout)
+    with plain_file(path) as plain:
+        data = read_bytes(path, plain, chunk_size=_CHUNK)
+        if not len(data):
+            raise DataError(f"expected the first line of {path} to name the columns, but it is blank")
+        layout = _scan(path, data, ord(separator))
+        names = _header(path, bytes(data[: layout.header_end]), separator, quoted=layout.quoted)
+        _refuse_ragged(path, layout, names)
+        frame = _parse(path, plain, separator, layout)
     return Table(
         path=path,
         frame=frame,
@@ -69,41 +64,18 @@ def read_csv(path: Path, *, separator: str) -> Table:
     )
 
 
-def _refuse_binary(path: Path, data: _Bytes) -> None:
-    """Raise where the bytes are no UTF-8 text, naming the line."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    lines = 1
-    for start in range(0, len(data), _CHUNK):
-        chunk = data[start : start + _CHUNK]
-        nul = np.flatnonzero(chunk == 0)
-        if len(nul):
-            line = lines + int((chunk[: nul[0]] == _NEWLINE).sum())
-            raise DataError(
-                f"expected text, but {path}:{line} holds a NUL byte; is this a binary or UTF-16 file?"
-            )
-        try:
-            decoder.decode(bytes(chunk), final=start + _CHUNK >= len(data))
-        except UnicodeDecodeError as error:
-            before = error.object[: error.start].count(b"\n")
-            raise DataError(
-                f"expected UTF-8 text, but {path}:{lines + before} holds the byte 0x{error.object[error.start]:02x}; "
-                "is this a binary or compressed file, or another encoding?"
-            ) from error
-        lines += int((chunk == _NEWLINE).sum())
-
-
-def _scan(path: Path, data: _Bytes, separator: int) -> _Layout:
+def _scan(path: Path, data: Bytes, separator: int) -> _Layout:
     """Find the records of a text file, chunk by chunk."""
     quoted = _has_quoted_fields(data, separator)
     ends, separators, newlines = [], [], []
     inside, separators_before, lines_before = 0, 0, 0
     for start in range(0, len(data), _CHUNK):
         chunk = np.asarray(data[start : start + _CHUNK])
-        newline, divider = chunk == _NEWLINE, chunk == separator
+        newline, divider = chunk == NEWLINE, chunk == separator
         line_counts = lines_before + newline.cumsum()
         if quoted:
             within = (inside + (chunk == _QUOTE).cumsum()) & 1
-            before = int(data[start - 1]) if start else _NEWLINE
+            before = int(data[start - 1]) if start else NEWLINE
             _refuse_stray_quotes(path, chunk, within, (inside, before), separator, line_counts)
             inside = int(within[-1])
             record, divider = newline & (within == 0), divider & (within == 0)
@@ -118,7 +90,7 @@ def _scan(path: Path, data: _Bytes, separator: int) -> _Layout:
         separators_before, lines_before = int(divider_counts[-1]), int(line_counts[-1])
     if inside:
         raise DataError(f"expected every quote in {path} to be closed, but the last one is not")
-    if data[-1] != _NEWLINE:
+    if data[-1] != NEWLINE:
         ends.append(np.array([len(data)]))
         separators.append(np.array([separators_before]))
         newlines.append(np.array([lines_before + 1]))
@@ -128,7 +100,7 @@ def _scan(path: Path, data: _Bytes, separator: int) -> _Layout:
 
 
 def _layout(
-    data: _Bytes,
+    data: Bytes,
     ends: NDArray[np.int64],
     separators: NDArray[np.int64],
     newlines: NDArray[np.int64],
@@ -138,7 +110,7 @@ def _layout(
     """The layout from running totals at the end of each record."""
     starts = np.concatenate([[0], ends[:-1] + 1])
     length = ends - starts
-    blank = (length == 0) | ((length == 1) & (data[starts.clip(max=len(data) - 1)] == _RETURN))
+    blank = (length == 0) | ((length == 1) & (data[starts.clip(max=len(data) - 1)] == RETURN))
     return _Layout(
         lines=np.concatenate([[1], newlines[:-1] + 1]),
         fields=np.diff(separators, prepend=0) + 1,
@@ -148,13 +120,13 @@ def _layout(
     )
 
 
-def _has_quoted_fields(data: _Bytes, separator: int) -> bool:
+def _has_quoted_fields(data: Bytes, separator: int) -> bool:
     """Whether any field begins with a quote; if none does, quotes are plain characters."""
     if data[0] == _QUOTE:
         return True
     for begin in range(0, len(data), _CHUNK):
         chunk = data[begin : begin + _CHUNK + 1]
-        opens = (chunk[:-1] == separator) | (chunk[:-1] == _NEWLINE)
+        opens = (chunk[:-1] == separator) | (chunk[:-1] == NEWLINE)
         if bool((opens & (chunk[1:] == _QUOTE)).any()):
             return True
     return False
@@ -162,7 +134,7 @@ def _has_quoted_fields(data: _Bytes, separator: int) -> bool:
 
 def _refuse_stray_quotes(
     path: Path,
-    chunk: _Bytes,
+    chunk: Bytes,
     within: NDArray[np.int64],
     state: tuple[int, int],
     separator: int,
@@ -172,8 +144,8 @@ def _refuse_stray_quotes(
     inside, before = state
     previous = np.concatenate([[before], chunk[:-1]])
     outside_before = np.concatenate([[inside], within[:-1]]) == 0
-    opens = outside_before & (chunk == _QUOTE) & ~np.isin(previous, [separator, _NEWLINE, _QUOTE])
-    trails = outside_before & (previous == _QUOTE) & ~np.isin(chunk, [separator, _NEWLINE, _RETURN, _QUOTE])
+    opens = outside_before & (chunk == _QUOTE) & ~np.isin(previous, [separator, NEWLINE, _QUOTE])
+    trails = outside_before & (previous == _QUOTE) & ~np.isin(chunk, [separator, NEWLINE, RETURN, _QUOTE])
     wrong = np.flatnonzero(opens | trails)
     if len(wrong):
         line = int(line_counts[wrong[0]]) + 1
@@ -185,19 +157,19 @@ def _refuse_stray_quotes(
 
 def _refuse_stray_returns(
     path: Path,
-    data: _Bytes,
+    data: Bytes,
     start: int,
-    chunk: _Bytes,
+    chunk: Bytes,
     line_counts: NDArray[np.int64],
     within: NDArray[np.int64] | None,
 ) -> None:
     """Raise at a carriage return that ends no line: parsers disagree on what it means."""
-    lone = chunk == _RETURN
+    lone = chunk == RETURN
     if not lone.any():
         return
-    lone[:-1] &= chunk[1:] != _NEWLINE
+    lone[:-1] &= chunk[1:] != NEWLINE
     after = start + len(chunk)
-    lone[-1] &= after >= len(data) or data[after] != _NEWLINE
+    lone[-1] &= after >= len(data) or data[after] != NEWLINE
     if within is not None:
         lone &= within == 0
     if lone.any():
@@ -231,11 +203,11 @@ def _refuse_ragged(path: Path, layout: _Layout, names: list[str]) -> None:
         )
 
 
-def _parse(path: Path, separator: str, layout: _Layout) -> pl.DataFrame:
+def _parse(path: Path, plain: Path, separator: str, layout: _Layout) -> pl.DataFrame:
     """All values as text; an empty field is null."""
     try:
         frame = pl.read_csv(
-            path.resolve(),
+            plain.resolve(),
             separator=separator,
             quote_char='"' if layout.quoted else None,
             infer_schema=False,

@@ -35,5 +35,9 @@ def read_parquet(path: Path) -> Table:
         if "\0" in name:
             raise DataError(f"expected names of columns without a NUL in {path}, got {name!r}; rename it")
     return Table(
-        path=path, frame=frame, numbers=np.arange(1, frame.height + 1, dtype=np.int64), is_text=False
+        path=path,
+        frame=frame,
+        numbers=np.arange(1, frame.height + 1, dtype=np.int64),
+        is_text=False,
+        has_lines=False,
     )
