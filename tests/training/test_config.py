@@ -307,6 +307,18 @@ FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     ),
     "bpr_mf": st.fixed_dictionaries({}, optional={"dim": SIZES}),
     "lightgcn": st.fixed_dictionaries({}, optional={"dim": SIZES, "num_layers": SIZES}),
+    "mgcn": st.fixed_dictionaries(
+        {},
+        optional={
+            "dim": SIZES,
+            "num_layers": SIZES,
+            "item_layers": SIZES,
+            "num_neighbours": SIZES,
+            "temperature": POSITIVE,
+            "graph_features": SIZES,
+            "modalities": st.lists(st.text(max_size=5), max_size=3, unique=True),
+        },
+    ),
     "tmfun": st.fixed_dictionaries(
         {},
         optional={

@@ -23,6 +23,7 @@ from fuserec.models.freedom import Freedom, FreedomConfig
 from fuserec.models.item_knn import ItemKnn, ItemKnnConfig
 from fuserec.models.item_to_item import ItemToItem
 from fuserec.models.lightgcn import LightGcn, LightGcnConfig
+from fuserec.models.mgcn import Mgcn, MgcnConfig
 from fuserec.models.popularity import Popularity, PopularityConfig, PopularityScorer
 from fuserec.models.protocol import ClosedForm, Gradient, Scorer
 from fuserec.models.tmfun import Tmfun, TmfunConfig
@@ -56,6 +57,7 @@ GRADIENT_MODELS: dict[str, _Gradient] = {
     "bpr_mf": _Gradient(BprMfConfig, lambda config, corpus, g: BprMf(config, corpus, generator=g)),
     "freedom": _Gradient(FreedomConfig, lambda config, corpus, g: Freedom(config, corpus, generator=g)),
     "lightgcn": _Gradient(LightGcnConfig, lambda config, corpus, g: LightGcn(config, corpus, generator=g)),
+    "mgcn": _Gradient(MgcnConfig, lambda config, corpus, g: Mgcn(config, corpus, generator=g)),
     "tmfun": _Gradient(TmfunConfig, lambda config, corpus, g: Tmfun(config, corpus, generator=g)),
 }
 
