@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -117,31 +118,40 @@ def test_asking_for_no_one_or_for_two_kinds_is_wrong_use(
     assert "give one of --user, --history, --users, --all-users" in outcome.err
 
 
-def test_ctrl_c_leaves_no_run_folder(made: Path, tmp_path: Path) -> None:
-    arguments = ["train", str(made / "lightgcn.toml"), "--data", str(made / "data")]
-    arguments += [
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_no_run_folder_and_says_how_to_go_on(
+    fuserec: RunCommand, made: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    endless = ("--set", "train.epochs=1000000", "--set", "train.patience=1000000")
+    arguments = [
+        "train",
+        str(made / "lightgcn.toml"),
+        "--data",
+        str(made / "data"),
         "--out",
         str(tmp_path / "run"),
-        "--set",
-        "train.epochs=1000000",
-        "--set",
-        "train.patience=1000000",
     ]
     with subprocess.Popen(
-        [sys.executable, "-m", "fuserec", *arguments],
+        [sys.executable, "-m", "fuserec", *arguments, *endless],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stderr is not None
         assert process.stderr.readline().startswith("epoch 1: loss")
-        assert [path.name.startswith(".run.partial-") for path in tmp_path.iterdir()] == [True]
-        process.send_signal(signal.SIGINT)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".run.lock", ".run.partial"]
+        process.send_signal(number)
         _, rest = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert rest.splitlines()[-1] == "interrupted: nothing half-written is left behind"
+    assert re.fullmatch(
+        r"interrupted: saved after epoch \d+; add --resume to go on from there", rest.splitlines()[-1]
+    )
     assert "Traceback" not in rest
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".run.partial"]
+    one_line(fuserec(*arguments, *endless), "; add --resume to continue, or --overwrite to start again")
+    one_line(fuserec(*arguments, "--resume"), "expected the interrupted run of recipe_hash")
+    assert fuserec(*arguments, "--overwrite").code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_folder_that_cannot_be_written_is_told(fuserec: RunCommand, made: Path) -> None:

@@ -10,7 +10,10 @@ import pytest
 from fuserec.training.config import Recipe, parse_recipe
 
 LOSS_WEIGHTS = {
+    "bpr_mf": {"bpr": 1.0, "l2": 1e-4},
+    "freedom": {"bpr": 1.0, "content": 1e-3},
     "lightgcn": {"bpr": 1.0, "l2": 1e-4},
+    "mgcn": {"bpr": 1.0, "contrastive": 0.01, "l2": 1e-4},
     "tmfun": {"bpr": 1.0, "contrastive": 0.03, "l2": 1e-4},
 }
 

@@ -105,6 +105,9 @@ def _require_intent(
     place: Place, snapshots: Snapshots, *, resume: bool, overwrite: bool, progress: Progress
 ) -> None:
     """Take up an interrupted training, or throw it away, only where that was asked for."""
+    if overwrite and not resume:
+        place.state.unlink(missing_ok=True)
+        return
     epoch = snapshots.epoch
     if epoch is None:
         if resume:
@@ -112,8 +115,6 @@ def _require_intent(
     elif resume:
         snapshots.require_same_origin()
         progress.note(f"resuming after epoch {epoch}")
-    elif overwrite:
-        place.state.unlink()
     else:
         raise ConfigError(
             f"found an interrupted run at epoch {epoch} of {place.out}; add --resume to continue, or --overwrite to "
