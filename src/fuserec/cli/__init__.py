@@ -97,7 +97,6 @@ app = typer.Typer(
     help="Recommendations from a log of events and a catalogue of items.",
     epilog="Start here:  fuserec demo",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
