@@ -122,3 +122,20 @@ def test_atomic_files_have_the_types_that_they_declare() -> None:
 def test_an_atomic_file_that_contradicts_its_header_is_refused(content: str, told: str) -> None:
     with pytest.raises(DataError, match=told):
         read(content, "log.inter")
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=st.text(alphabet='{}[]",: 1ea.-\\u0d8\n\r', min_size=1, max_size=40))
+def test_any_text_is_a_table_or_a_data_error(content: str) -> None:
+    try:
+        table = read('{"a": 1}\n' + content)
+    except DataError as error:
+        told = str(error)
+    else:
+        told = "read"
+        assert (
+            table.frame.height
+            == len(table.numbers)
+            == sum(bool(line.strip()) for line in content.split("\n")) + 1
+        )
+    assert "\n" not in told
