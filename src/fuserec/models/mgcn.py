@@ -5,7 +5,7 @@ Multimedia 2023, arXiv 2308.03588. docs/papers/mgcn.md says what we know of its 
 each equation, and where we depart.
 
 Shape legend
-    U  users   I  items   M  modalities   D  width   B  rows of a batch, users first and then items   C  pairs' items
+    U  users   I  items   M  modalities   D  width   W  width of features   B  rows, users before items   C  pairs
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Mgcn(nn.Module):
 
     present_UM: Bool[Tensor, "U M"]
     present_IM: Bool[Tensor, "I M"]
-    cold: Int[Tensor, " C"]
+    cold: Int[Tensor, " _"]
 
     def begin_epoch(self) -> None:
         """Nothing is built once an epoch."""
@@ -229,11 +229,15 @@ class ModalityView(nn.Module):
         self.gate = _linear(config.dim, config.dim, generator=generator)
         self.preference = _linear(config.dim, config.dim, generator=generator)
 
-    features: Float[Tensor, "I width"]
+    features: Float[Tensor, "I W"]
 
     def purify(self, ids: Float[Tensor, "I D"]) -> Float[Tensor, "I D"]:
-        """E * sigmoid(W_2 (W_1 x + b_1) + b_2), element by element. Section 3.1."""
-        return ids * torch.sigmoid(self.gate(self.projection(self.features)))
+        """E * sigmoid(W_2 (W_1 x + b_1) + b_2), element by element. Section 3.1.
+
+        It is computed as (W_2 W_1) x + (W_2 b_1 + b_2): one product with all items instead of two.
+        """
+        weight_DW = self.gate.weight @ self.projection.weight
+        return ids * torch.sigmoid(F.linear(self.features, weight_DW, self.gate(self.projection.bias)))
 
     def spread(self, x: Float[Tensor, "I D"]) -> Float[Tensor, "I D"]:
         """S^L x on the item graph of this modality. Section 3.2."""
