@@ -17,6 +17,7 @@ COMMANDS = [
     "data check",
     "data show",
     "data sample",
+    "data append",
     "data fetch",
     "data import-mmrec",
     "data export",

@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from fuserec.cli import (
+    append,
     compare,
     config,
     data,
@@ -102,6 +103,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.command)
 data.app.command("sample")(sample.sample)
+data.app.command("append")(append.command)
 data.app.command("fetch")(fetch.command)
 data.app.command("import-mmrec")(data_exchange.import_mmrec_command)
 data.app.command("export")(data_exchange.export_command)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_serializer
 
 from fuserec.errors import ConfigError, nearest
 
@@ -268,7 +268,10 @@ class ModalityEntry(_Entry):
 
 
 class Manifest(_Entry):
-    """manifest.json: all that is to be known of a dataset without reading it."""
+    """manifest.json: all that is to be known of a dataset without reading it.
+
+    ``parent`` is the hash of the dataset that this one was appended to; what a build makes has none.
+    """
 
     format: str
     format_version: int
@@ -285,3 +288,10 @@ class Manifest(_Entry):
     modalities: dict[str, ModalityEntry]
     report: Report
     files: dict[str, FileEntry]
+    parent: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_empty_parent(self, handler: Callable[[Any], Any]) -> dict[str, Any]:
+        # Left out, so that the manifest of a build, and with it the name of the dataset, is what it was before.
+        value: dict[str, Any] = handler(self)
+        return value if self.parent is not None else {key: value[key] for key in value if key != "parent"}
