@@ -188,3 +188,32 @@ def test_users_and_items_without_a_file_are_numbered_in_the_order_of_their_ids(w
     made = plan(write, "user,item\nb,10\na,9\nb,9\n")
     assert made.users["user_id"].to_list() == ["a", "b"]
     assert made.items["item_id"].to_list() == [9, 10]
+
+
+def test_types_keep_what_is_asked_for_and_tell_the_rest(write: Write) -> None:
+    log = write("e.csv", "user,item,event,page\na,1,view,x\na,1,buy,y\na,2,,z\nb,1,cart,\nb,2,wish,\n")
+    made = plan_build(Sources(events=log), BuildOptions(types=("buy", "cart")))
+    assert made.interactions.select("user", "item", "type", "page").rows() == [
+        (0, 0, "buy", "y"),
+        (1, 0, "cart", None),
+    ]
+    assert [finding.line() for finding in made.manifest.report.findings if finding.rejected] == [
+        "2 events left out: a type other than buy or cart (e.csv:2, e.csv:6)",
+        "1 event left out: a missing type (e.csv:4)",
+    ]
+    assert made.manifest.columns["events"]["type"] == "event"
+
+
+def test_without_types_all_events_count_and_the_column_is_kept(write: Write) -> None:
+    log = write("e.csv", "user,item,event\na,1,view\na,2,buy\nb,1,cart\n")
+    assert plan_build(Sources(events=log)).interactions["event"].to_list() == ["view", "buy", "cart"]
+    named = plan_build(Sources(events=log), BuildOptions(columns={"type": "event"}))
+    assert named.interactions["type"].to_list() == ["view", "buy", "cart"]
+
+
+def test_a_type_that_no_event_has_is_refused_with_the_nearest(write: Write) -> None:
+    log = write("e.csv", "user,item,event\na,1,view\na,2,buy\n")
+    with pytest.raises(DataError, match=r"no event of .*e.csv is of the type 'buys'; did you mean 'buy'\?"):
+        plan_build(Sources(events=log), BuildOptions(types=("buys",)))
+    with pytest.raises(DataError, match=r"expected the type column in .*e\.csv"):
+        plan_build(Sources(events=write("e.csv", "user,item\na,1\n")), BuildOptions(types=("buy",)))

@@ -21,7 +21,13 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_Events = Annotated[Path, typer.Option("--events", help="The log: .csv, .tsv or .parquet, one event a row.")]
+_Events = Annotated[
+    Path,
+    typer.Option(
+        "--events",
+        help="The log, one event a row: .csv, .tsv, .jsonl, .inter (each also with .gz or .zst) or .parquet; or a folder of parts, or a pattern in quotes, 'logs/*.csv.gz'.",
+    ),
+]
 _Items = Annotated[
     Path | None,
     typer.Option("--items", help="The catalogue: one item a row. Default: the items of the events."),
@@ -47,7 +53,7 @@ _Columns = Annotated[
     typer.Option(
         "--columns",
         metavar="ROLE=COLUMN,...",
-        help="Columns of the roles user, item, time, rating, split (may be repeated), title, category, text, "
+        help="Columns of the roles user, item, time, rating, type, split (may be repeated), title, category, text, "
         "image, available. 'time=' says there is none. Default: found by their common names.",
     ),
 ]
@@ -69,6 +75,14 @@ _Fractions = Annotated[
     ),
 ]
 _MinRating = Annotated[float | None, typer.Option("--min-rating", help="Leave out events rated lower.")]
+_Types = Annotated[
+    str,
+    typer.Option(
+        "--types",
+        metavar="TYPE,...",
+        help="Keep events of these types only, such as buy,cart. Default: all events, whatever their type.",
+    ),
+]
 _Repeats = Annotated[
     str,
     typer.Option(
@@ -103,6 +117,7 @@ def build_command(
     split: _Splits = None,
     fractions: _Fractions = "0.8,0.1,0.1",
     min_rating: _MinRating = None,
+    types: _Types = "",
     repeats: _Repeats = "drop",
     time_unit: _TimeUnit = "auto",
     strict: _Strict = False,
@@ -121,7 +136,7 @@ def build_command(
     from fuserec.data.build import build
 
     sources = _sources(events, items, features, graph)
-    options = _options(columns, split, fractions, min_rating, repeats, time_unit, strict, seed)
+    options = _options(columns, split, fractions, min_rating, types, repeats, time_unit, strict, seed)
     options = replace(options, synthetic=synthetic)
     dataset = build(out, sources, options, overwrite=overwrite)
     _print(dataset.manifest, json)
@@ -137,6 +152,7 @@ def check_command(
     split: _Splits = None,
     fractions: _Fractions = "0.8,0.1,0.1",
     min_rating: _MinRating = None,
+    types: _Types = "",
     repeats: _Repeats = "drop",
     time_unit: _TimeUnit = "auto",
     strict: _Strict = False,
@@ -153,7 +169,7 @@ def check_command(
     from fuserec.data.build import check
 
     sources = _sources(events, items, features, graph)
-    options = _options(columns, split, fractions, min_rating, repeats, time_unit, strict, seed)
+    options = _options(columns, split, fractions, min_rating, types, repeats, time_unit, strict, seed)
     _print(check(sources, options), json)
 
 
@@ -205,6 +221,7 @@ def _options(
     split: list[str] | None,
     fractions: str,
     min_rating: float | None,
+    types: str,
     repeats: str,
     time_unit: str,
     strict: bool,
@@ -220,6 +237,7 @@ def _options(
         splits=tuple(split or ()),
         fractions=_fractions(fractions),
         min_rating=min_rating,
+        types=tuple(filter(None, (name.strip() for name in types.split(",")))),
         repeats=repeats,
         time_unit=time_unit,
         strict=strict,
