@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from fuserec.batch import Prepared
 from fuserec.errors import ConfigError, DataError, ProtocolError
 from fuserec.files import write_json
 from fuserec.testing.corpora import tiny_prepared
-from fuserec.training.config import Recipe, parse_recipe
+from fuserec.training.config import Recipe, TrainConfig, parse_recipe
+from fuserec.training.progress import Silent
 from fuserec.training.results import read_ledger, read_result, result_path
-from fuserec.training.sweep import Job, missing, plan, run_job, summarise
+from fuserec.training.sweep import Job, alone, missing, plan, run_job, summarise
 
 PREPARED = tiny_prepared()
 EASE = parse_recipe({"name": "ease", "model": {"name": "ease"}})
@@ -132,3 +134,38 @@ def test_results_of_two_protocols_are_not_set_side_by_side_to_compare(tmp_path: 
     write_json(path, content)
     with pytest.raises(ProtocolError, match="expected numbers of one protocol, got"):
         summarise(jobs, results=results, part="valid", metrics=["Recall@20"], reference="popularity")
+
+
+def test_a_job_goes_on_where_its_training_was_interrupted(tmp_path: Path) -> None:
+    class Stops(Silent):
+        def note(self, text: str) -> None:
+            raise KeyboardInterrupt
+
+    class Told(Silent):
+        first = ""
+
+        def note(self, text: str) -> None:
+            self.first = self.first or text
+
+    longer = dataclasses.replace(LIGHTGCN, train=TrainConfig(epochs=3, device="cpu"))
+    (job,), results = planned(tmp_path, longer, seeds=1), tmp_path / "results" / "tiny"
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job, results=results, part="valid", progress=Stops())
+    assert missing([job], results=results, part="valid") == [job]
+    told = Told()
+    run_job(job, results=results, part="valid", progress=told)
+    assert told.first == "resuming after epoch 1"
+    assert missing([job], results=results, part="valid") == []
+
+
+def test_a_second_sweep_in_a_folder_is_refused(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    with (
+        alone(one, one),
+        pytest.raises(ConfigError, match=rf"only one to sweep into .*one, but process {os.getpid()} does"),
+        alone(other, one),
+    ):
+        pass
+    with alone(other, one):
+        pass
+    assert [*one.iterdir(), *other.iterdir()] == []

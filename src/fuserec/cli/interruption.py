@@ -13,13 +13,17 @@ __all__ = ["resumable"]
 
 
 @contextmanager
-def resumable() -> Iterator[None]:
-    """SIGTERM ends as Ctrl-C does, and what training says of how to go on is the one line on stderr."""
+def resumable(how: str) -> Iterator[None]:
+    """SIGTERM ends as Ctrl-C does, and where a state was saved the one line on stderr says how to go on.
+
+    Args:
+        how: what to do for that.
+    """
     try:
         with sigterm_as_ctrl_c():
             yield
     except KeyboardInterrupt as error:
         if not error.args:
             raise
-        typer.echo(f"interrupted: {error}", err=True)
+        typer.echo(f"interrupted: {error}; {how}", err=True)
         raise typer.Exit(130) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -31,35 +32,68 @@ def command(
         str | None, typer.Option("--reference", metavar="LABEL", help="Compare with the recipe of that name.")
     ] = None,
     table: Annotated[bool, typer.Option("--table", help="Run nothing; show what is there.")] = False,
+    background: Annotated[
+        bool, typer.Option("--background", help="Start a process of its own for it, and return at once.")
+    ] = False,
     quiet: Quiet = False,
     json: Json = False,
     markdown: Markdown = False,
 ) -> None:
     """Train and measure recipes with several seeds.
 
-    Only what has no result yet is run, so a sweep that was stopped goes on where it was. Every run leaves a
-    small JSON under --results; reading the test part is noted in the ledger beside it.
+    Only what has no result yet is run, one training at a time, so a sweep that was stopped goes on where it
+    was, in the middle of a training too. Every run leaves a small JSON under --results; reading the test part
+    is noted in the ledger beside it. With --background the sweep outlives the terminal, and what it tells goes
+    to a log file beside --runs.
 
     Example:
       fuserec sweep baby/lightgcn baby/tmfun --data data/baby --results results/baby --runs runs/baby
       fuserec sweep a.toml b.toml --data data/shop --results results/shop --runs runs --part test --reference a
+      fuserec sweep baby/tmfun --seeds 5 --data data/baby --results results/baby --runs runs/baby --background
     """
     from fuserec.cli import terminal
-    from fuserec.cli.systems import print_systems
+    from fuserec.cli.background import start_sweep
+    from fuserec.cli.interruption import resumable
+    from fuserec.cli.systems import print_systems, tell_missing
     from fuserec.data.dataset import Dataset
     from fuserec.training.config import load_recipe
     from fuserec.training.recipes import find_recipe
-    from fuserec.training.sweep import missing, plan, run_job, summarise
+    from fuserec.training.sweep import alone, missing, plan, run_job, summarise
 
     overrides = [*(settings or []), *([] if split is None else [f"split={split}"])]
     dataset = Dataset.open(data)
     loaded = [load_recipe(find_recipe(recipe), overrides) for recipe in recipes]
     jobs = plan(loaded, seeds=seeds, prepare=dataset.prepare, runs=runs)
-    todo = [] if table else missing(jobs, results=results, part=part.value)
-    progress = terminal.progress(quiet=quiet or json)
-    for number, job in enumerate(todo, start=1):
-        progress.note(f"[{number}/{len(todo)}] {job.recipe.name}, seed {job.recipe.seed}")
-        run_job(job, results=results, part=part.value, dataset=str(dataset.path.resolve()), progress=progress)
     metrics = metric or DEFAULT_METRICS
+    todo = missing(jobs, results=results, part=part.value)
+    if background and todo:
+        with alone(results, runs):
+            pass  # refused here rather than in the log
+        same: dict[str, Sequence[object]] = {
+            "--data": [data],
+            "--results": [results],
+            "--runs": [runs],
+            "--seeds": [seeds],
+        }
+        same |= {"--part": [part.value], "--set": overrides, "--metric": metrics}
+        same |= {"--reference": [] if reference is None else [reference]}
+        flags = ["--markdown"] if markdown else []
+        arguments = [f"{name}={value}" for name, values in same.items() for value in values]
+        start_sweep([*recipes, *arguments, *flags], runs=runs, trainings=len(todo), json=json)
+        return
+    if table:
+        tell_missing(todo, quiet=quiet or json)
+    else:
+        progress = terminal.progress(quiet=quiet or json)
+        with resumable("the same command goes on from there"), alone(results, runs):
+            for number, job in enumerate(todo, start=1):
+                progress.note(f"[{number}/{len(todo)}] {job.recipe.name}, seed {job.recipe.seed}")
+                run_job(
+                    job,
+                    results=results,
+                    part=part.value,
+                    dataset=str(dataset.path.resolve()),
+                    progress=progress,
+                )
     systems = summarise(jobs, results=results, part=part.value, metrics=metrics, reference=reference)
     print_systems(systems, metrics, title=f"{data}, {part.value}", json=json, markdown=markdown)

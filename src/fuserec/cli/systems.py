@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,9 @@ from fuserec.cli import terminal
 
 if TYPE_CHECKING:
     from fuserec.training.compare import Spread, System
+    from fuserec.training.sweep import Job
 
-__all__ = ["print_systems"]
+__all__ = ["print_systems", "tell_missing"]
 
 
 def print_systems(
@@ -29,6 +30,15 @@ def print_systems(
         terminal.print_markdown(*_as_rows(systems, metrics))
     else:
         terminal.print_table(*_as_rows(systems, metrics), title=title)
+
+
+def tell_missing(jobs: Iterable[Job], *, quiet: bool) -> None:
+    """Which seeds of which recipe have no result yet, a line a recipe on stderr."""
+    seeds: dict[str, list[str]] = {}
+    for job in jobs:
+        seeds.setdefault(job.recipe.name, []).append(str(job.recipe.seed))
+    for name, numbers in {} if quiet else seeds.items():
+        terminal.note(f"missing: {name}, seed {', '.join(numbers)}")
 
 
 def _as_json(systems: Sequence[System]) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ def command(
         *(f"{key}={value}" for key, value in changes.items() if value is not None),
     ]
     loaded = load_recipe(path, overrides)
-    with resumable():
+    with resumable("add --resume to go on from there"):
         dataset = Dataset.open(data)
         run = train(
             loaded,

@@ -50,8 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt as error:
-        words = str(error) or "nothing half-written is left behind"
-        print(f"interrupted: {words}", file=sys.stderr)  # noqa: T201
+        saved = f"{error}; add --resume to go on from there" if error.args else ""
+        print(f"interrupted: {saved or 'nothing half-written is left behind'}", file=sys.stderr)  # noqa: T201
         return 130
     print(json.dumps(run.metrics))  # noqa: T201
     return 0

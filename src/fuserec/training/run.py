@@ -62,7 +62,7 @@ def train(
             trains into ``out``, or was interrupted there and neither ``resume`` nor ``overwrite`` is given.
         CheckpointError: what was interrupted there was another recipe, seed or dataset.
         TrainingError: training cannot go on.
-        KeyboardInterrupt: with words on how to go on, where a state has been kept.
+        KeyboardInterrupt: saying after which epoch the state was saved, where it was.
     """
     if not len(prepared.valid):
         raise DataError(
@@ -93,9 +93,7 @@ def train(
         except BaseException as error:
             snapshots.write()
             if isinstance(error, KeyboardInterrupt) and snapshots.epoch is not None:
-                raise KeyboardInterrupt(
-                    f"saved after epoch {snapshots.epoch}; add --resume to go on from there"
-                ) from error
+                raise KeyboardInterrupt(f"saved after epoch {snapshots.epoch}") from error
             raise
         place.publish(overwrite=overwrite)
     return Run.open(out)

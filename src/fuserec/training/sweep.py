@@ -9,23 +9,26 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fuserec.batch import Prepared
-from fuserec.errors import ConfigError, ProtocolError, nearest
+from fuserec.errors import ConfigError, DataError, ProtocolError, nearest
 from fuserec.training.checkpoint import Run
 from fuserec.training.compare import System, compare_systems, spread
 from fuserec.training.config import Recipe
 from fuserec.training.evaluate import Evaluation
 from fuserec.training.evaluation_protocol import EvaluationProtocol, Part
+from fuserec.training.lock import exclusive
+from fuserec.training.place import state_of
 from fuserec.training.progress import Progress, Silent
 from fuserec.training.results import append_to_ledger, find_result, write_result
 from fuserec.training.run import evaluate_run, train
 
-__all__ = ["Job", "missing", "note_reading", "plan", "run_job", "summarise"]
+__all__ = ["Job", "alone", "missing", "note_reading", "plan", "run_job", "summarise"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +86,28 @@ def missing(jobs: Iterable[Job], *, results: Path, part: Part) -> list[Job]:
     return [job for job in jobs if part not in (_found(job, results) or {}).get("evaluations", {})]
 
 
+@contextmanager
+def alone(*folders: Path) -> Iterator[None]:
+    """Hold the folders of a sweep, which are made if missing, so that no second one does the same work.
+
+    Raises:
+        ConfigError: another sweep works in one of them; its process is named.
+        DataError: a folder cannot be written.
+    """
+    with ExitStack() as held:
+        for folder in sorted({Path(folder).resolve() for folder in folders}):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(exclusive(folder / ".sweep.lock", task=f"sweep into {folder}"))
+            except OSError as error:
+                raise DataError(f"cannot write in {folder}: {error.strerror or error}") from error
+        yield
+
+
 def run_job(
     job: Job, *, results: Path, part: Part, dataset: str | None = None, progress: Progress | None = None
 ) -> None:
-    """Train where there is no run folder yet, measure, and write the result.
+    """Train where there is no run folder yet, from where that was interrupted, measure, and write the result.
 
     Args:
         job: what to do.
@@ -102,7 +123,8 @@ def run_job(
     if job.folder.exists():
         run = _same(Run.open(job.folder), job)
     else:
-        run = train(job.recipe, job.prepared, job.folder, progress=progress, dataset=dataset)
+        resume = state_of(job.folder).exists()
+        run = train(job.recipe, job.prepared, job.folder, resume=resume, progress=progress, dataset=dataset)
     evaluations = {"valid": run.evaluation("valid")}
     begun = time.perf_counter()
     if part == "test":
