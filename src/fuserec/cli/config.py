@@ -9,7 +9,7 @@ import typer
 
 from fuserec.cli.options import Json
 
-__all__ = ["app"]
+__all__ = ["app", "show"]
 
 app = typer.Typer(no_args_is_help=True)
 

@@ -10,7 +10,7 @@ import typer
 
 from fuserec.cli.options import Quiet
 
-__all__ = ["sample"]
+__all__ = ["Format", "sample"]
 
 
 class Format(StrEnum):
