@@ -27,7 +27,7 @@ from fuserec.ops.knn import cosine_knn
 from fuserec.ops.spectral import leading_eigenvectors
 from fuserec.shapes import Bool, Float, Int
 
-__all__ = ["Mgcn", "MgcnConfig", "ModalityView"]
+__all__ = ["Mgcn", "MgcnConfig", "ModalityView", "item_graph"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
