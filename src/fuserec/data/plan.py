@@ -18,6 +18,7 @@ from fuserec.data.features import Features, read_features
 from fuserec.data.graphs import NeighbourGraph, read_graph
 from fuserec.data.ids import as_ids, rows_of, same_type
 from fuserec.data.items import Catalogue, read_catalogue
+from fuserec.data.kcore import keep_core
 from fuserec.data.schema import (
     DATASET_FORMAT,
     FORMAT_VERSION,
@@ -105,6 +106,9 @@ def plan_build(sources: Sources, options: BuildOptions | None = None) -> Plan:
     events = clean_events(
         table, columns, users=user_ids, items=item_ids, known_items=known_items, options=options
     )
+    if options.k_core is not None:
+        user_k, item_k = options.k_core
+        events = keep_core(events, table, user_k=user_k, item_k=item_k)
     users = _numbered("user_id", events.kept["user"].unique().sort())
     items = _item_frame(events, catalogue)
     interactions = events.kept.with_columns(

@@ -79,6 +79,8 @@ class BuildOptions:
             events (global-time), of the items with events (cold-items).
         min_rating: events rated lower are rejected.
         types: events of other types are rejected; empty takes all.
+        k_core: fewest distinct items of a user and fewest distinct users of an item; those with fewer are dropped,
+            again and again, before the splits are made. None drops nothing.
         repeats: ``drop`` keeps a user's first event with an item only, ``keep`` keeps all of them.
         time_unit: unit of numeric times (s, ms, us, ns); ``auto`` takes seconds unless they can only be another unit.
         strict: refuse to build where an event would be rejected or a unit guessed.
@@ -92,6 +94,7 @@ class BuildOptions:
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     min_rating: float | None = None
     types: tuple[str, ...] = ()
+    k_core: tuple[int, int] | None = None
     repeats: str = "drop"
     time_unit: str = "auto"
     strict: bool = False
@@ -125,6 +128,8 @@ class BuildOptions:
             )
         if self.min_rating is not None and not math.isfinite(self.min_rating):
             raise ConfigError(f"expected min_rating to be a number, got {self.min_rating}")
+        if self.k_core is not None and min(self.k_core) < 1:
+            raise ConfigError(f"expected k_core of at least 1 item and 1 user, got {self.k_core}")
         if self.seed < 0:
             raise ConfigError(f"seed must be at least 0, got {self.seed}")
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fuserec.data.columns import EventColumns
 from fuserec.data.events import Events
+from fuserec.data.kcore import KCORE_LEAK
 from fuserec.data.report import count
 from fuserec.data.schema import BuildOptions, Finding, SplitEntry, check_name
 from fuserec.data.sources.table import Table
@@ -114,9 +115,10 @@ def plan_splits(
         if not (codes == TRAIN).any():
             raise DataError(f"expected at least one training event in the split {name!r}, got none")
         entry = count_split(interactions, codes, kind=kind, num_users=num_users, num_items=num_items)
-        words = {"keeps": KEEPS[rule or kind], "leaks": (LEAKS[rule or kind],)}
+        words = {"keeps": KEEPS[rule or kind], "leaks": (LEAKS[rule or kind], *by_all_events)}
         codes_of[name], entries[name] = codes, entry.model_copy(update={**(told or {}), **words})
 
+    by_all_events = () if options.k_core is None else (KCORE_LEAK,)
     default: tuple[str, ...] = ("column",) if columns.splits else ("leave-one-out",)
     for kind in dict.fromkeys(options.splits or default):
         if kind == "column":
