@@ -16,6 +16,7 @@ COMMANDS = [
     "data build",
     "data check",
     "data show",
+    "data lint",
     "data sample",
     "data append",
     "data fetch",

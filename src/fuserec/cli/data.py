@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fuserec.cli import data_lint
+
 if TYPE_CHECKING:
     from fuserec.data import BuildOptions, Manifest
     from fuserec.data.build import Sources
@@ -75,6 +77,14 @@ _Fractions = Annotated[
     ),
 ]
 _MinRating = Annotated[float | None, typer.Option("--min-rating", help="Leave out events rated lower.")]
+_KCore = Annotated[
+    str | None,
+    typer.Option(
+        "--k-core",
+        metavar="K|user=K,item=K",
+        help="Drop users with fewer than K items and items with fewer than K users until none is left to drop.",
+    ),
+]
 _Types = Annotated[
     str,
     typer.Option(
@@ -118,6 +128,7 @@ def build_command(
     fractions: _Fractions = "0.8,0.1,0.1",
     min_rating: _MinRating = None,
     types: _Types = "",
+    k_core: _KCore = None,
     repeats: _Repeats = "drop",
     time_unit: _TimeUnit = "auto",
     strict: _Strict = False,
@@ -136,7 +147,7 @@ def build_command(
     from fuserec.data.build import build
 
     sources = _sources(events, items, features, graph)
-    options = _options(columns, split, fractions, min_rating, types, repeats, time_unit, strict, seed)
+    options = _options(columns, split, fractions, min_rating, types, k_core, repeats, time_unit, strict, seed)
     options = replace(options, synthetic=synthetic)
     dataset = build(out, sources, options, overwrite=overwrite)
     _print(dataset.manifest, json)
@@ -153,6 +164,7 @@ def check_command(
     fractions: _Fractions = "0.8,0.1,0.1",
     min_rating: _MinRating = None,
     types: _Types = "",
+    k_core: _KCore = None,
     repeats: _Repeats = "drop",
     time_unit: _TimeUnit = "auto",
     strict: _Strict = False,
@@ -169,7 +181,7 @@ def check_command(
     from fuserec.data.build import check
 
     sources = _sources(events, items, features, graph)
-    options = _options(columns, split, fractions, min_rating, types, repeats, time_unit, strict, seed)
+    options = _options(columns, split, fractions, min_rating, types, k_core, repeats, time_unit, strict, seed)
     _print(check(sources, options), json)
 
 
@@ -186,6 +198,9 @@ def show_command(
     from fuserec.data import Dataset
 
     _print(Dataset.open(dataset, verify=False).manifest, json)
+
+
+app.command("lint")(data_lint.command)
 
 
 def _sources(
@@ -222,6 +237,7 @@ def _options(
     fractions: str,
     min_rating: float | None,
     types: str,
+    k_core: str | None,
     repeats: str,
     time_unit: str,
     strict: bool,
@@ -229,6 +245,7 @@ def _options(
 ) -> BuildOptions:
     from fuserec.data import BuildOptions
     from fuserec.data.columns import parse_columns
+    from fuserec.data.kcore import parse_k_core
 
     roles, split_columns = parse_columns(columns)
     return BuildOptions(
@@ -238,6 +255,7 @@ def _options(
         fractions=_fractions(fractions),
         min_rating=min_rating,
         types=tuple(filter(None, (name.strip() for name in types.split(",")))),
+        k_core=None if k_core is None else parse_k_core(k_core),
         repeats=repeats,
         time_unit=time_unit,
         strict=strict,
