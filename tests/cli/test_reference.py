@@ -26,6 +26,7 @@ COMMANDS = [
     "config show",
     "train",
     "evaluate",
+    "fold-in",
     "compare",
     "sweep",
     "recommend",

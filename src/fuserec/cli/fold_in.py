@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fuserec.cli.evaluate import Part
 from fuserec.cli.options import DEFAULT_METRICS, Json, Metrics, MovedData, Quiet, RunFolder
+
+if TYPE_CHECKING:
+    from fuserec.training.fold_in import FoldIn
 
 __all__ = ["command"]
 
@@ -29,8 +32,8 @@ def command(
 ) -> None:
     """Measure what new users lose.
 
-    Trains the recipe of a run again without a share of the users, then serves these by their training items alone. Three rows: trained (the run as it is), folded
-    (the same run, but told only their histories), new (never seen in training).
+    Trains the recipe of a run again without a share of the users, then serves these by their training items alone. Three
+    rows: trained (the run as it is), folded (the same run, told only their histories), new (never seen in training).
 
     Example:
       fuserec fold-in runs/tmfun
@@ -58,23 +61,27 @@ def command(
         progress=terminal.progress(quiet=quiet or json),
     )
     metrics = metric or DEFAULT_METRICS
-    summary = measured.summary(metrics)
     if results is not None:
         store_fold_in(results, opened, measured, metrics=metrics)
     if json:
-        terminal.print_json({"run": str(run), **summary})
+        terminal.print_json({"run": str(run), **measured.summary(metrics)})
         return
+    _print(measured, metrics, title=f"{opened.recipe.name}, {part.value}")
+
+
+def _print(measured: FoldIn, metrics: list[str], *, title: str) -> None:
+    """A row for each way of being served."""
+    from fuserec.cli import terminal
+
+    differences = {metric: measured.losses(metric) for metric in metrics}
     rows = []
     for name, evaluation in measured.evaluations.items():
-        means = evaluation.means()
-        cells = [name]
-        for wanted in metrics:
-            cells.append(f"{means[wanted]:.4f}")
-            lost = measured.losses(wanted).get(name)
-            cells.append(
-                "" if lost is None else f"{lost.difference:+.4f} [{lost.low:+.4f}, {lost.high:+.4f}]"
-            )
+        means, cells = evaluation.means(), [name]
+        for metric in metrics:
+            lost = differences[metric].get(name)
+            told = "" if lost is None else f"{lost.difference:+.4f} [{lost.low:+.4f}, {lost.high:+.4f}]"
+            cells += [f"{means[metric]:.4f}", told]
         rows.append(cells)
-    header = ["served as", *(cell for wanted in metrics for cell in (wanted, "against trained"))]
+    header = ["served as", *(cell for metric in metrics for cell in (metric, "against trained"))]
     users = len(measured.evaluations["trained"].users)
-    terminal.print_table(header, rows, title=f"{opened.recipe.name}, {part.value}, {users} users left out")
+    terminal.print_table(header, rows, title=f"{title}, {users} users left out")

@@ -27,7 +27,7 @@ from fuserec.ops.graph import SparseMatrix, bipartite_graph, layer_mean, normali
 from fuserec.ops.knn import cosine_knn
 from fuserec.shapes import Float, Int
 
-__all__ = ["Freedom", "FreedomConfig"]
+__all__ = ["Freedom", "FreedomConfig", "frozen_item_graph", "prune"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
