@@ -10,7 +10,7 @@ import pytest
 from fuserec.data import BuildOptions, Dataset
 from fuserec.data.append import append_events
 from fuserec.data.build import Sources, build
-from fuserec.errors import DataError
+from fuserec.errors import ConfigError, DataError
 
 Write = Callable[[str, str | bytes], Path]
 
@@ -132,8 +132,9 @@ def test_the_manifest_names_the_parent_and_tells_what_happened(old: Dataset, new
         "2 items without image features (no row, or a row of zeros)",
         "1 item without a neighbour in the image graph",
     ]
-    assert pl.read_parquet(new.path / "rejected.parquet").select("line", "reason").rows() == [
-        (3, "the user has had the item already")
+    rejected = pl.read_parquet(new.path / "rejected.parquet")
+    assert rejected.select("line", "reason", "user", "item", "shop").rows() == [
+        (3, "the user has had the item already", "c", 20, "z")
     ]
 
 
@@ -258,3 +259,13 @@ def test_ids_of_another_kind_are_refused(old: Dataset, tmp_path: Path, write: Wr
         "b",
         "7",
     ]
+
+
+def test_a_k_core_cannot_be_carried_on(tmp_path: Path, write: Write) -> None:
+    old = build(
+        tmp_path / "old",
+        Sources(events=write("e.csv", "user,item\n1,1\n1,2\n2,2\n2,1\n")),
+        BuildOptions(k_core=(2, 2)),
+    )
+    with pytest.raises(ConfigError, match="expected a dataset built without --k-core"):
+        append_events(old, tmp_path / "new", write("more.csv", MORE))

@@ -27,7 +27,7 @@ from fuserec.data.sources.formats import read_table
 from fuserec.data.sources.table import Table
 from fuserec.data.split import by_column
 from fuserec.data.times import read_times
-from fuserec.errors import DataError
+from fuserec.errors import ConfigError, DataError
 from fuserec.files import read_array, read_arrays, sha256_file
 
 __all__ = ["append_events"]
@@ -92,8 +92,14 @@ def append_events(
 
     Raises:
         DataError: a file or a value in it cannot be used, nothing in it is new, or ``out`` cannot be written.
+        ConfigError: the dataset was built in a way that cannot be carried on.
     """
     out, events = Path(out), Path(events)
+    if dataset.manifest.options.k_core is not None:
+        raise ConfigError(
+            f"expected a dataset built without --k-core, since what {dataset.path} left out may belong to the core "
+            "now; build a new one from all files together"
+        )
     refuse_place(out, [dataset.path, events, *([items] if items else [])], overwrite=overwrite)
     options = _options_for(dataset, columns or {})
     known = _items(dataset, items, options)
@@ -254,7 +260,9 @@ def _without(new: pl.DataFrame, there: pl.Series, plan: Plan, path: Path, *, dro
         where = tuple(f"{name}:{line}" for name, line in zip(file[:5], known["line"][:5], strict=True))
         message = f"{count(known.height, 'event')} left out: {reason}"
         findings.append(Finding(kind=reason, count=known.height, message=message, where=where, rejected=True))
+        roles = plan.manifest.columns["events"]
         shown = known.select("line", pl.lit(reason).alias("reason"), pl.exclude("line", _TIME))
+        shown = shown.rename({_USER: roles["user"], _ITEM: roles["item"]})
         rejected = _stacked(rejected, shown, path) if rejected.height else shown
     left = new.filter(~there)
     if not left.height:
