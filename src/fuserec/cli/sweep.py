@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -69,31 +68,17 @@ def command(
     if background and todo:
         with alone(results, runs):
             pass  # refused here rather than in the log
-        same: dict[str, Sequence[object]] = {
-            "--data": [data],
-            "--results": [results],
-            "--runs": [runs],
-            "--seeds": [seeds],
-        }
-        same |= {"--part": [part.value], "--set": overrides, "--metric": metrics}
-        same |= {"--reference": [] if reference is None else [reference]}
-        flags = ["--markdown"] if markdown else []
-        arguments = [f"{name}={value}" for name, values in same.items() for value in values]
-        start_sweep([*recipes, *arguments, *flags], runs=runs, trainings=len(todo), json=json)
+        same = {"data": data, "results": results, "runs": runs, "seeds": seeds, "part": part.value}
+        same |= {"set": overrides, "metric": metrics, "reference": reference, "markdown": markdown}
+        start_sweep(recipes, same, runs=runs, trainings=len(todo), json=json)
         return
     if table:
         tell_missing(todo, quiet=quiet or json)
     else:
-        progress = terminal.progress(quiet=quiet or json)
+        progress, place = terminal.progress(quiet=quiet or json), str(dataset.path.resolve())
         with resumable("the same command goes on from there"), alone(results, runs):
             for number, job in enumerate(todo, start=1):
                 progress.note(f"[{number}/{len(todo)}] {job.recipe.name}, seed {job.recipe.seed}")
-                run_job(
-                    job,
-                    results=results,
-                    part=part.value,
-                    dataset=str(dataset.path.resolve()),
-                    progress=progress,
-                )
+                run_job(job, results=results, part=part.value, dataset=place, progress=progress)
     systems = summarise(jobs, results=results, part=part.value, metrics=metrics, reference=reference)
     print_systems(systems, metrics, title=f"{data}, {part.value}", json=json, markdown=markdown)
