@@ -43,12 +43,14 @@ def command(
     from fuserec.data.dataset import Dataset
     from fuserec.index.build import dataset_of
     from fuserec.training.checkpoint import Run
-    from fuserec.training.fold_in import measure_fold_in, store_fold_in
+    from fuserec.training.fold_in import measure_fold_in, new_fold_in, store_fold_in
     from fuserec.training.run import require_same_data
 
     opened = Run.open(run)
     prepared = (dataset_of(opened) if data is None else Dataset.open(data)).prepare(opened.recipe.split)
     require_same_data(opened, prepared)
+    if results is not None:
+        new_fold_in(results, opened)
     if part is Part.TEST:
         terminal.note("reading the test part: choose nothing by what it says")
     measured = measure_fold_in(

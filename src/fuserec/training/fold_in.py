@@ -35,7 +35,7 @@ from fuserec.training.run import fit
 from fuserec.training.statistics import Comparison, compare
 from fuserec.training.sweep import note_reading
 
-__all__ = ["FoldIn", "draw_users", "measure_fold_in", "store_fold_in", "without_users"]
+__all__ = ["FoldIn", "draw_users", "measure_fold_in", "new_fold_in", "store_fold_in", "without_users"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +147,18 @@ def measure_fold_in(
     return FoldIn(users=users, evaluations=evaluations)
 
 
+def new_fold_in(results: Path, run: Run) -> Path:
+    """Where the outcome for a run will stand; asked for before the measuring, which takes a training.
+
+    Raises:
+        DataError: there is one already.
+    """
+    path = Path(results) / f"fold-in-{run.recipe.hash[:12]}-{run.recipe.seed}.json"
+    if path.exists():
+        raise DataError(f"expected no outcome yet, but {path} exists; move it away to measure again")
+    return path
+
+
 def store_fold_in(results: Path, run: Run, measured: FoldIn, *, metrics: Sequence[str]) -> Path:
     """Keep what was measured as ``fold-in-<recipe hash>-<seed>.json``, and note readings of the test part.
 
@@ -159,9 +171,7 @@ def store_fold_in(results: Path, run: Run, measured: FoldIn, *, metrics: Sequenc
     Raises:
         DataError: there is such a file already, or it cannot be written.
     """
-    path = Path(results) / f"fold-in-{run.recipe.hash[:12]}-{run.recipe.seed}.json"
-    if path.exists():
-        raise DataError(f"expected no outcome yet, but {path} exists; move it away to measure again")
+    path = new_fold_in(results, run)
     for name, evaluation in measured.evaluations.items():
         if evaluation.protocol.part == "test" and name != "trained":
             note_reading(Path(results), run, evaluation)
