@@ -158,6 +158,7 @@ def split(whole: Parts, kind: str) -> Parts:
     return replace(whole, kind=kind, codes=codes)
 
 
+@pytest.mark.slow
 def test_planted_leaks_are_found_and_what_knows_no_events_is_not_accused(shop: Shop) -> None:
     options, whole, texts = shop
     mine = split(whole, "global-time")
@@ -187,6 +188,7 @@ def test_planted_leaks_are_found_and_what_knows_no_events_is_not_accused(shop: S
     assert not [message for message in found if "text" in message or "training know" in message]
 
 
+@pytest.mark.slow
 def test_the_texts_of_the_sample_pass_leave_one_out_too(shop: Shop) -> None:
     options, whole, texts = shop
     sizes = {"num_users": options.num_users, "num_items": options.num_items}
