@@ -16,15 +16,19 @@ _QUANTILES = {"min": 0.0, "25%": 0.25, "50%": 0.5, "75%": 0.75, "90%": 0.9, "max
 
 def count_interactions(interactions: pl.DataFrame, *, num_users: int, num_items: int) -> Counts:
     """Size and shape of the interactions (columns ``user``, ``item``, maybe ``time``)."""
-    histories = np.bincount(interactions["user"].to_numpy(), minlength=num_users)
-    popularity = np.bincount(interactions["item"].to_numpy(), minlength=num_items)
-    pairs = interactions.select(pl.struct("user", "item").n_unique()).item()
+    users, items = interactions["user"].to_numpy(), interactions["item"].to_numpy()
+    histories = np.bincount(users, minlength=num_users)
+    popularity = np.bincount(items, minlength=num_items)
+    # One number a pair, sorted in place: to count different structs took more memory than all else in a build.
+    pairs = users * num_items + items
+    pairs.sort()
+    distinct = int(np.count_nonzero(pairs[1:] != pairs[:-1])) + min(len(pairs), 1)
     timed = "time" in interactions.columns
     return Counts(
         users=num_users,
         items=num_items,
         interactions=interactions.height,
-        density=pairs / (num_users * num_items),
+        density=distinct / (num_users * num_items),
         items_without_events=int((popularity == 0).sum()),
         history_quantiles=_quantiles(histories),
         popularity_quantiles=_quantiles(popularity),
