@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -103,7 +104,7 @@ def _stacked(tables: Sequence[Table], *, may_lack: bool) -> pl.DataFrame:
     return pl.concat(frames, rechunk=False)
 
 
-def _one_type(name: str, tables: Sequence[Table]) -> pl.DataType:
+def _one_type(name: str, tables: Sequence[Table]) -> Any:  # a polars type, which beartype cannot take
     """The type of a column in all parts: a part without a value has any, and numbers may be whole or not."""
     types: dict[pl.DataType, str] = {}
     for table in tables:
