@@ -104,7 +104,7 @@ def trains(folder: Path) -> Iterator[Trains]:
                 "out": str(out),
                 "die": die or {},
                 "threads": threads,
-                "options": {"save_every": 0} | options,
+                "options": {"save_every": 0.0} | options,
             }
             assert started.stdin
             assert started.stdout
@@ -397,7 +397,7 @@ def test_a_disk_that_refuses_the_state_is_told_and_training_goes_on(
             if text.startswith("epoch 2"):
                 state_of(tmp_path / "run").rmdir()
 
-    run = train(recipe_of("lightgcn"), PREPARED, tmp_path / "run", save_every=0, progress=Blocks())
+    run = train(recipe_of("lightgcn"), PREPARED, tmp_path / "run", save_every=0.0, progress=Blocks())
     assert len(run.log) == 3
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
     assert "could not save the state of training: " in caplog.messages[0]
