@@ -235,7 +235,9 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], words: str) -
 
 
 def test_an_unknown_modality_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="'txt' is not in the dataset; did you mean 'text'"):
+    with pytest.raises(
+        ConfigError, match="expected a modality of the dataset, got 'txt'; did you mean 'text'"
+    ):
         built(small(), weights={"txt": 1.0})
 
 

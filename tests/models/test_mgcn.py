@@ -315,14 +315,16 @@ def test_a_wrong_option_says_what_is_expected(options: dict[str, Any], message: 
 
 
 def test_a_modality_that_is_not_there_is_told() -> None:
-    with pytest.raises(ConfigError, match=r"^modality 'texd' is not in the dataset; did you mean 'text'\?$"):
+    with pytest.raises(
+        ConfigError, match=r"^expected a modality of the dataset, got 'texd'; did you mean 'text'\?$"
+    ):
         built(tiny_corpus(), modalities=("texd",))
     with pytest.raises(
-        ConfigError, match=r"^mgcn expected at least one modality, the dataset has none; use lightgcn$"
+        ConfigError, match=r"^expected a dataset with at least one modality, got none; .*or use lightgcn$"
     ):
         built(tiny_corpus(modalities=()))
     bare = Modality(name="text", present=torch.ones(2, dtype=torch.bool))
-    with pytest.raises(ConfigError, match=r"^modality 'text' must have features or a graph, got neither$"):
+    with pytest.raises(ConfigError, match=r"^expected features or a graph for modality 'text', got neither$"):
         item_graph(bare, k=3)
 
 

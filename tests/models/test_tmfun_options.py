@@ -48,7 +48,7 @@ def test_a_wrong_option_says_what_is_expected(options: dict[str, Any], message: 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("txt",), r"modality 'txt' is not in the dataset; did you mean 'text'\?"),
+        (("txt",), r"expected a modality of the dataset, got 'txt'; did you mean 'text'\?"),
         (
             ("text", "image", "text"),
             r"modalities must name each modality once, got \['text', 'image', 'text'\]",
@@ -62,7 +62,7 @@ def test_wrong_names_of_modalities_are_told(names: tuple[str, ...], message: str
 
 def test_a_dataset_without_content_is_told_what_to_use_instead() -> None:
     with pytest.raises(
-        ConfigError, match=r"^tmfun expected at least one modality, the dataset has none; use lightgcn$"
+        ConfigError, match=r"^expected a dataset with at least one modality, got none; .*or use lightgcn$"
     ):
         built_on(tiny_corpus(modalities=()))
 
@@ -70,5 +70,5 @@ def test_a_dataset_without_content_is_told_what_to_use_instead() -> None:
 def test_a_modality_with_neither_features_nor_graph_is_refused() -> None:
     corpus = tiny_corpus(modalities=())
     empty = Modality(name="text", present=torch.ones(corpus.num_items, dtype=torch.bool))
-    with pytest.raises(ConfigError, match=r"^modality 'text' must have features or a graph, got neither$"):
+    with pytest.raises(ConfigError, match=r"^expected features or a graph for modality 'text', got neither$"):
         built_on(replace(corpus, modalities=(empty,)))

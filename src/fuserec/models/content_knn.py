@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from fuserec.batch import Corpus, KnnGraph, Modality
-from fuserec.errors import ConfigError, nearest
+from fuserec.batch import Corpus
+from fuserec.errors import ConfigError
 from fuserec.models.item_to_item import ItemToItem
+from fuserec.models.modalities import choose, neighbour_graph
 from fuserec.ops.graph import symmetric_neighbours
-from fuserec.ops.knn import cosine_knn
 from fuserec.ops.sum_rows import SparseRows
 
 __all__ = ["ContentKnn", "ContentKnnConfig", "check_weights", "content_neighbours", "weighted_sum"]
@@ -69,20 +69,12 @@ def content_neighbours(
     Raises:
         ConfigError: a weight names no modality of the corpus, or there is none at all.
     """
-    modalities = {modality.name: modality for modality in corpus.modalities}
-    if not modalities:
-        raise ConfigError(
-            "expected a dataset with at least one modality, got none; attach features or a graph"
-        )
-    for name in weights:
-        if name not in modalities:
-            raise ConfigError(
-                f"expected a weight for a modality of the dataset, got {name!r}; {nearest(name, modalities)}"
-            )
-    chosen = weights or dict.fromkeys(modalities, 1.0)
     return [
-        (weight, symmetric_neighbours(_graph(modalities[name], k), modalities[name].present))
-        for name, weight in chosen.items()
+        (
+            weights.get(modality.name, 1.0),
+            symmetric_neighbours(neighbour_graph(modality, k), modality.present),
+        )
+        for modality in choose(corpus, weights)
     ]
 
 
@@ -110,11 +102,3 @@ def check_weights(weights: Mapping[str, float], neighbours: int) -> None:
         raise ConfigError(f"expected a weight above 0 for at least one modality, got {dict(weights)}")
     if neighbours < 1:
         raise ConfigError(f"expected neighbours of at least 1, got {neighbours}")
-
-
-def _graph(modality: Modality, k: int) -> KnnGraph:
-    if modality.graph is not None:
-        return modality.graph
-    if modality.features is None:
-        raise ConfigError(f"expected features or a graph for modality {modality.name!r}, got neither")
-    return cosine_knn(modality.features, modality.present, k)

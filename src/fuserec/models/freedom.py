@@ -17,14 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fuserec.batch import Corpus, KnnGraph, Modality, PairBatch
-from fuserec.errors import ConfigError, nearest
+from fuserec.batch import Corpus, Modality, PairBatch
+from fuserec.errors import ConfigError
 from fuserec.losses import bpr
 from fuserec.models.content_knn import check_weights
+from fuserec.models.modalities import choose, neighbour_graph, others_first
 from fuserec.models.two_tower import TwoTower
 from fuserec.nn import Collaborative, FrozenGraph, xavier_uniform
 from fuserec.ops.graph import SparseMatrix, bipartite_graph, layer_mean, normalise, propagate
-from fuserec.ops.knn import cosine_knn
 from fuserec.shapes import Float, Int
 
 __all__ = ["Freedom", "FreedomConfig", "frozen_item_graph", "prune"]
@@ -76,7 +76,10 @@ class Freedom(nn.Module):
         self.collaborative = Collaborative(
             corpus, dim=config.dim, num_layers=config.num_layers, generator=generator
         )
-        chosen = _choose(corpus.modalities, config.weights)
+        chosen = [
+            (modality, config.weights.get(modality.name, 1.0 / len(corpus.modalities)))
+            for modality in choose(corpus, config.weights)
+        ]
         self.item_graph = FrozenGraph(frozen_item_graph(chosen, k=config.num_neighbours))
         self.projections = nn.ModuleDict(
             {
@@ -202,24 +205,11 @@ def frozen_item_graph(modalities: list[tuple[Modality, float]], *, k: int) -> Sp
 
 def _nearest(modality: Modality, k: int) -> tuple[Int[Tensor, " E"], Int[Tensor, " E"]]:
     """Rows and columns of the k nearest items of each, itself first, among those that have the modality."""
-    present, graph = modality.present, modality.graph
-    if graph is None:
-        if modality.features is None:
-            raise ConfigError(f"modality {modality.name!r} must have features or a graph, got neither")
-        graph = cosine_knn(modality.features, present, max(1, k - 1))
-    own = torch.arange(len(present))
-    found = _others(graph, present)[:, : k - 1]
-    rows, place = torch.nonzero(found >= 0, as_tuple=True)
-    return torch.cat([own[present], rows]), torch.cat([own[present], found[rows, place]])
-
-
-def _others(graph: KnnGraph, present: Tensor) -> Int[Tensor, "I K"]:
-    """Neighbours in their order, those that do not count (-1: the item itself, absent ones) moved to the end."""
-    columns = graph.neighbours
-    counts = (columns >= 0) & (columns != torch.arange(len(columns))[:, None])
-    counts &= present[:, None] & present[columns.clamp_min(0)]
-    order = (~counts).to(torch.int8).argsort(dim=1, stable=True)
-    return torch.where(counts, columns, -1).gather(1, order)
+    present = modality.present
+    others = others_first(neighbour_graph(modality, max(1, k - 1)), present, k - 1).neighbours
+    own = torch.nonzero(present).squeeze(1)
+    rows, place = torch.nonzero(others >= 0, as_tuple=True)
+    return torch.cat([own, rows]), torch.cat([own, others[rows, place]])
 
 
 def prune(weights: Float[Tensor, " E"], *, share: float, generator: torch.Generator) -> Int[Tensor, " C"]:
@@ -236,15 +226,3 @@ def prune(weights: Float[Tensor, " E"], *, share: float, generator: torch.Genera
     count = max(1, int(len(weights) * share))
     keys = torch.rand(len(weights), generator=generator, dtype=torch.float64).log() / weights
     return keys.topk(count, sorted=False).indices
-
-
-def _choose(modalities: tuple[Modality, ...], weights: Mapping[str, float]) -> list[tuple[Modality, float]]:
-    known = {modality.name: modality for modality in modalities}
-    for name in weights:
-        if name not in known:
-            raise ConfigError(f"modality {name!r} is not in the dataset; {nearest(name, known)}")
-    if not modalities:
-        raise ConfigError("freedom expected at least one modality, the dataset has none; use lightgcn")
-    if not weights:
-        return [(modality, 1.0 / len(modalities)) for modality in modalities]
-    return [(known[name], weight) for name, weight in weights.items()]

@@ -16,14 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fuserec.batch import Corpus, KnnGraph, Modality, PairBatch
-from fuserec.errors import ConfigError, nearest
+from fuserec.batch import Corpus, Modality, PairBatch
+from fuserec.errors import ConfigError
 from fuserec.losses import bpr, info_nce
+from fuserec.models.modalities import choose, neighbour_graph, others_first
 from fuserec.models.two_tower import TwoTower
 from fuserec.nn import Collaborative, FrozenGraph, xavier_uniform
 from fuserec.ops.fusion import choice_weights
 from fuserec.ops.graph import SparseMatrix, knn_adjacency, propagate
-from fuserec.ops.knn import cosine_knn
 from fuserec.ops.spectral import leading_eigenvectors
 from fuserec.shapes import Bool, Float, Int
 
@@ -84,7 +84,7 @@ class Mgcn(nn.Module):
         self.collaborative = Collaborative(
             corpus, dim=config.dim, num_layers=config.num_layers, generator=generator
         )
-        chosen = _choose(corpus.modalities, config.modalities)
+        chosen = choose(corpus, config.modalities)
         self.views = nn.ModuleDict(
             # a bare name such as "type" would hide a method of nn.Module, which torch refuses
             {f"{each.name}_view": ModalityView(config, each, generator=generator) for each in chosen}
@@ -259,23 +259,8 @@ def item_graph(modality: Modality, *, k: int) -> SparseMatrix:
     Raises:
         ConfigError: there are neither features nor a graph.
     """
-    graph = modality.graph
-    if graph is None:
-        if modality.features is None:
-            raise ConfigError(f"modality {modality.name!r} must have features or a graph, got neither")
-        graph = cosine_knn(modality.features, modality.present, max(1, k - 1))
-    return knn_adjacency(_first_others(graph, modality.present, k - 1), modality.present, directed=True)
-
-
-def _first_others(graph: KnnGraph, present: Bool[Tensor, " I"], count: int) -> KnnGraph:
-    """The first ``count`` neighbours that count: neither the item itself nor one without the modality."""
-    columns = graph.neighbours
-    counts = (columns >= 0) & (columns != torch.arange(len(columns))[:, None]) & present[columns.clamp_min(0)]
-    order = (~counts).to(torch.int8).argsort(dim=1, stable=True)[:, :count]
-    return KnnGraph(
-        neighbours=torch.where(counts, columns, -1).gather(1, order),
-        weights=torch.where(counts, graph.weights, 0.0).gather(1, order),
-    )
+    others = others_first(neighbour_graph(modality, max(1, k - 1)), modality.present, k - 1)
+    return knn_adjacency(others, modality.present, directed=True)
 
 
 def _linear(inputs: int, outputs: int, *, generator: torch.Generator) -> nn.Linear:
@@ -286,13 +271,3 @@ def _linear(inputs: int, outputs: int, *, generator: torch.Generator) -> nn.Line
     nn.init.xavier_uniform_(layer.weight, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer
-
-
-def _choose(modalities: tuple[Modality, ...], names: tuple[str, ...]) -> list[Modality]:
-    known = {modality.name: modality for modality in modalities}
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"modality {name!r} is not in the dataset; {nearest(name, known)}")
-    if not modalities:
-        raise ConfigError("mgcn expected at least one modality, the dataset has none; use lightgcn")
-    return [known[name] for name in names] if names else list(modalities)

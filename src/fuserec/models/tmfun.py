@@ -21,13 +21,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fuserec.batch import Corpus, Modality, PairBatch
-from fuserec.errors import ConfigError, nearest
+from fuserec.errors import ConfigError
 from fuserec.losses import bpr, info_nce
+from fuserec.models.modalities import choose, neighbour_graph
 from fuserec.models.two_tower import TwoTower
 from fuserec.nn import Collaborative, FrozenGraph, xavier_uniform
 from fuserec.ops.fusion import attend, unit_or_zero
 from fuserec.ops.graph import SparseMatrix, knn_adjacency, knn_entries, mixed_propagate, propagate
-from fuserec.ops.knn import cosine_knn
 from fuserec.ops.nearest import float32_knn
 from fuserec.ops.spectral import leading_eigenvectors
 from fuserec.shapes import Bool, Float, Int
@@ -88,6 +88,8 @@ class TmfunConfig:
         if self.steps not in STEPS:
             known = " or ".join(str(list(steps)) for steps in STEPS)
             raise ConfigError(f"steps must be {known}, got {list(self.steps)}")
+        if len(set(self.modalities)) < len(self.modalities):
+            raise ConfigError(f"modalities must name each modality once, got {list(self.modalities)}")
 
 
 class Tmfun(nn.Module):
@@ -108,7 +110,7 @@ class Tmfun(nn.Module):
         self.collaborative = Collaborative(
             corpus, dim=config.dim, num_layers=config.num_layers, generator=generator
         )
-        chosen = _choose(corpus.modalities, config.modalities)
+        chosen = choose(corpus, config.modalities)
         self.modalities = nn.ModuleDict(
             # a bare name such as "type" would hide a method of nn.Module, which torch refuses
             {f"{each.name}_graph": ModalityGraph(config, each, generator=generator) for each in chosen}
@@ -284,11 +286,7 @@ class ModalityGraph(nn.Module):
         super().__init__()
         self.config = config
         features = modality.features
-        knn = modality.graph
-        if knn is None:
-            if features is None:
-                raise ConfigError(f"modality {modality.name!r} must have features or a graph, got neither")
-            knn = cosine_knn(features, modality.present, config.num_neighbours)
+        knn = neighbour_graph(modality, config.num_neighbours)
         frozen = knn_adjacency(knn, modality.present, directed=config.directed)
         wanted = config.feature_graph_input == "feature"
         if features is None and wanted and config.graph_features > 0:
@@ -367,16 +365,3 @@ def _positives_first(batch: PairBatch, num_items: int) -> tuple[Int[Tensor, " B"
     rows = torch.cat([positives, torch.nonzero(place_I == 1).squeeze(1)])
     place_I[rows] = torch.arange(len(rows), device=rows.device)
     return rows, place_I[torch.cat([batch.positives, batch.negatives])], len(positives)
-
-
-def _choose(modalities: tuple[Modality, ...], names: tuple[str, ...]) -> list[Modality]:
-    known = {modality.name: modality for modality in modalities}
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"modality {name!r} is not in the dataset; {nearest(name, known)}")
-    if len(set(names)) < len(names):
-        raise ConfigError(f"modalities must name each modality once, got {list(names)}")
-    chosen = [known[name] for name in names] if names else list(modalities)
-    if not chosen:
-        raise ConfigError("tmfun expected at least one modality, the dataset has none; use lightgcn")
-    return chosen
