@@ -284,6 +284,7 @@ def test_an_override_below_a_value_is_refused(tmfun: Path) -> None:
 
 POSITIVE = st.floats(1e-6, 1e6)
 SHARE = st.floats(0, 1)
+POSITIVE_SHARE = st.floats(0, 1, exclude_min=True)
 WEIGHTS = st.dictionaries(st.sampled_from(["text", "image", "audio"]), POSITIVE, max_size=3)
 SIZES = st.integers(1, 10**9)
 
@@ -306,6 +307,17 @@ FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         },
     ),
     "bpr_mf": st.fixed_dictionaries({}, optional={"dim": SIZES}),
+    "freedom": st.fixed_dictionaries(
+        {},
+        optional={
+            "dim": SIZES,
+            "num_layers": SIZES,
+            "item_layers": SIZES,
+            "num_neighbours": SIZES,
+            "weights": WEIGHTS,
+            "kept_share": POSITIVE_SHARE,
+        },
+    ),
     "lightgcn": st.fixed_dictionaries({}, optional={"dim": SIZES, "num_layers": SIZES}),
     "mgcn": st.fixed_dictionaries(
         {},
@@ -360,7 +372,7 @@ def tables(draw: Any) -> dict[str, Any]:
             {},
             optional={
                 "name": st.text(max_size=8),
-                "seed": st.integers(),
+                "seed": st.integers(-(2**63), 2**63 - 1),
                 "split": st.text(max_size=8),
                 "evaluation": st.fixed_dictionaries(
                     {}, optional={"cutoffs": st.lists(SIZES, min_size=1, max_size=4)}

@@ -94,7 +94,7 @@ def duration(seconds: float) -> str:
     """A time for people, in the unit that suits it.
 
     Example:
-        >>> [duration(seconds) for seconds in (4.2, 89, 600, 12_000)]
+        >>> [duration(seconds) for seconds in (4.2, 89.0, 600.0, 12e3)]
         ['4 s', '89 s', '10 min', '3.3 h']
     """
     if seconds < 90:
