@@ -218,6 +218,41 @@ def test_one_append_after_another_and_finer_times(tmp_path: Path, write: Write) 
     assert two.item_ids.to_list() == [1, 2, 3, 4, 5]
 
 
+def test_parts_behind_parts_keep_the_names_of_their_files(tmp_path: Path, write: Write) -> None:
+    for name, row in (
+        ("old/1.csv", "a,1"),
+        ("old/2.csv", "b,2"),
+        ("more/3.csv", "a,2"),
+        ("more/4.csv", "c,1"),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"user,item,fold\n{row},train\n")
+    options = BuildOptions(split_columns=("fold",))
+    old = build(tmp_path / "dataset", Sources(events=tmp_path / "old"), options)
+    new = append_events(old, tmp_path / "new", tmp_path / "more")
+    assert new.interactions()["file"].to_list() == ["1.csv", "2.csv", "3.csv", "4.csv"]
+    one = append_events(new, tmp_path / "one", write("single.csv", "user,item,fold\nd,1,test\n"))
+    assert one.interactions()["file"].to_list() == ["1.csv", "2.csv", "3.csv", "4.csv", None]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("item\n1\n2\n", "item,available\n3,no\n4,yes\n", [True, True, False, True]),
+        ("item,available\n1,no\n2,yes\n", "item\n3\n4\n", [False, True, True, True]),
+    ],
+)
+def test_items_of_a_catalogue_that_says_nothing_of_it_are_available(
+    before: str, after: str, expected: list[bool], tmp_path: Path, write: Write
+) -> None:
+    sources = Sources(events=write("e.csv", "user,item\na,1\na,2\n"), items=write("i.csv", before))
+    old = build(tmp_path / "old", sources)
+    more = write("more.csv", "user,item\nb,3\n")
+    new = append_events(old, tmp_path / "new", more, items=write("more_items.csv", after))
+    assert new.items["available"].to_list() == expected
+    assert new.manifest.columns["items"]["available"] == "available"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from fuserec.data.build import make_dataset, refuse_place
 from fuserec.data.columns import item_columns
@@ -46,11 +47,13 @@ class _NewItems:
     Attributes:
         frame: ``item_id`` and content of all items, old ones first.
         entry: of the file; None without one.
+        roles: the file's columns by role; empty without one.
         findings: what was noticed.
     """
 
     frame: pl.DataFrame
     entry: SourceEntry | None
+    roles: Mapping[str, str]
     findings: list[Finding]
 
 
@@ -152,9 +155,10 @@ def _typed(known: pl.Series, ids: pl.Series, what: str, path: Path) -> pl.Series
 def _items(dataset: Dataset, path: Path | None, options: BuildOptions) -> _NewItems:
     old = dataset.items.drop("row")
     if path is None:
-        return _NewItems(frame=old, entry=None, findings=[])
+        return _NewItems(frame=old, entry=None, roles={}, findings=[])
     table = read_table(Path(path))
-    catalogue = read_catalogue(table, item_columns(Path(path), table.frame.columns, options))
+    columns = item_columns(Path(path), table.frame.columns, options)
+    catalogue = read_catalogue(table, columns)
     ids = _typed(dataset.item_ids, catalogue.ids, "items", Path(path)).alias("item_id")
     there = ids.is_in(dataset.item_ids.implode())
     new = pl.DataFrame([ids]).hstack(catalogue.content.get_columns()).filter(~there)
@@ -163,7 +167,11 @@ def _items(dataset: Dataset, path: Path | None, options: BuildOptions) -> _NewIt
         message = f"{count(int(there.sum()), 'item')} of {Path(path).name} already there; what the dataset holds of them stays"
         findings.append(Finding(kind="known item", count=int(there.sum()), message=message))
     entry = SourceEntry(name=Path(path).name, bytes=Path(path).stat().st_size, sha256=sha256_file(Path(path)))
-    return _NewItems(frame=_stacked(old, new, Path(path)), entry=entry, findings=findings)
+    frame = _stacked(old, new, Path(path))
+    if "available" in {**dataset.manifest.columns["items"], **columns.content}:
+        # One of the two catalogues may say nothing of it, which means the same as where none does.
+        frame = frame.with_columns(pl.col("available").fill_null(value=True))
+    return _NewItems(frame=frame, entry=entry, roles=columns.roles(), findings=findings)
 
 
 def _old_events(dataset: Dataset) -> pl.DataFrame:
@@ -273,8 +281,10 @@ def _without(new: pl.DataFrame, there: pl.Series, plan: Plan, path: Path, *, dro
 
 def _stacked(first: pl.DataFrame, second: pl.DataFrame, path: Path) -> pl.DataFrame:
     """Both, one after the other; a column that one of them lacks is null there."""
+    # Each has words of its own, such as the names of its parts, and there is no type for both.
+    words = cs.by_dtype(pl.Enum, pl.Categorical).cast(pl.String)
     try:
-        return pl.concat([first, second], how="diagonal_relaxed")
+        return pl.concat([first.with_columns(words), second.with_columns(words)], how="diagonal_relaxed")
     except pl.exceptions.PolarsError as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"expected columns of the types that the dataset has in {path}: {reason}") from error
@@ -371,12 +381,14 @@ def _manifest(
     sources = {role: entry for role, entry in added.plan.manifest.sources.items() if role != "items"}
     if known.entry is not None:
         sources["items"] = known.entry
-    items = parent.columns["items"] or ({"item": "item_id"} if known.entry is not None else {})
     return planned.model_copy(
         update={
             "parent": dataset.manifest_hash,
             "sources": sources,
-            "columns": {"events": parent.columns["events"], "items": items},
+            "columns": {
+                "events": parent.columns["events"],
+                "items": {**known.roles, **parent.columns["items"]},
+            },
             "options": parent.options,
             "report": report,
         }
