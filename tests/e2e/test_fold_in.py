@@ -27,11 +27,22 @@ def test_the_outcome_is_kept_once_and_readings_of_test_are_noted(
     (kept,) = (tmp_path / "results" / "shop").glob("fold-in-*.json")
     outcome = json.loads(kept.read_text())
     assert outcome["fold_in"] == {name: value for name, value in done.json.items() if name != "run"}
+    assert (outcome["fold_in"]["share"], outcome["fold_in"]["draw"]) == (0.4, 0)
     assert outcome["fold_in"]["against_trained"]["Recall@2"]["folded"]["difference"] == 0.0
     assert len((tmp_path / "results" / "test-ledger.jsonl").read_text().splitlines()) == 2
     again = fuserec(*asked)
     assert again.code == 1
     assert "expected no outcome yet" in again.err
+
+
+def test_a_place_that_cannot_be_written_is_told_in_one_line(
+    fuserec: RunCommand, made: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "shop").write_text("a file where a folder should be")
+    done = fuserec("fold-in", made / "runs" / "popularity", "--share", "0.4", "--results", tmp_path / "shop")
+    assert done.code == 1
+    assert "error: could not write" in done.err
+    assert "Traceback" not in done.err
 
 
 def test_a_share_that_leaves_nobody_is_refused(fuserec: RunCommand, made: Path) -> None:

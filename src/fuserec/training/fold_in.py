@@ -44,10 +44,14 @@ class FoldIn:
 
     Attributes:
         users: (N,) rows of the users drawn.
+        share: of the users, that was asked for.
+        draw: seed of the draw.
         evaluations: ``trained``, ``folded`` and ``new``, on those of them who have held-out items.
     """
 
     users: Int[Tensor, " N"]
+    share: float
+    draw: int
     evaluations: Mapping[str, Evaluation]
 
     def losses(self, metric: str) -> dict[str, Comparison]:
@@ -58,6 +62,8 @@ class FoldIn:
     def summary(self, metrics: Sequence[str]) -> dict[str, Any]:
         """What may be told of it, for JSON: sizes, means, differences with their intervals; nobody's values."""
         return {
+            "share": self.share,
+            "draw": self.draw,
             "users_left_out": len(self.users),
             "evaluations": {name: found.summary() for name, found in self.evaluations.items()},
             "against_trained": {
@@ -144,7 +150,7 @@ def measure_fold_in(
             ("new", new, True),
         )
     }
-    return FoldIn(users=users, evaluations=evaluations)
+    return FoldIn(users=users, share=share, draw=seed, evaluations=evaluations)
 
 
 def new_fold_in(results: Path, run: Run) -> Path:
@@ -175,20 +181,20 @@ def store_fold_in(results: Path, run: Run, measured: FoldIn, *, metrics: Sequenc
     for name, evaluation in measured.evaluations.items():
         if evaluation.protocol.part == "test" and name != "trained":
             note_reading(Path(results), run, evaluation)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    origin = {key: run.provenance[key] for key in ORIGIN}
-    write_json(
-        path,
-        {
-            "format": 1,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "recipe": run.recipe.to_dict(),
-            "recipe_hash": run.recipe.hash,
-            "seed": run.recipe.seed,
-            **origin,
-            "fold_in": measured.summary(metrics),
-        },
-    )
+    content = {
+        "format": 1,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "recipe": run.recipe.to_dict(),
+        "recipe_hash": run.recipe.hash,
+        "seed": run.recipe.seed,
+        **{key: run.provenance[key] for key in ORIGIN},
+        "fold_in": measured.summary(metrics),
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, content)
+    except OSError as error:
+        raise DataError(f"could not write {path}: {error.strerror or error}") from error
     return path
 
 
