@@ -159,6 +159,22 @@ def test_a_pair_is_kept_in_proportion_to_its_weight() -> None:
         assert abs(count - 6000 * chance) < 5 * math.sqrt(6000 * chance * (1 - chance))
 
 
+def test_what_is_pruned_is_the_training_graph_and_popular_pairs_go_first() -> None:
+    """Of 400 epochs: a pair is in fewer graphs the larger d_u d_i is, and no other pair is in any."""
+    model = built(small(), kept_share=0.2)
+    full = model.collaborative.graph.matrix.dense()
+    counts = torch.zeros_like(full)
+    for _ in range(400):
+        model.begin_epoch()
+        kept = model.pruned.matrix.dense() > 0
+        assert int(kept.sum()) == int((full > 0).sum() * 0.2)
+        counts += kept
+    assert not counts[full == 0].any()
+    by_weight = counts[full > 0][full[full > 0].argsort()]
+    quarter = len(by_weight) // 4
+    assert by_weight[:quarter].mean() < 0.75 * by_weight[-quarter:].mean()
+
+
 def test_every_epoch_has_its_own_graph_and_the_same_seed_the_same_graphs() -> None:
     first, again = built(small(), kept_share=0.5), built(small(), kept_share=0.5)
     graphs = []
