@@ -125,7 +125,7 @@ def lint(dataset: Dataset) -> list[Leak]:
     content = _content(dataset)
     found: list[Leak] = []
     for name, entry in dataset.manifest.splits.items():
-        codes = pl.read_parquet(dataset.path / "splits" / f"{name}.parquet")["part"].to_physical().to_numpy()
+        codes = dataset.parts(name).cast(pl.Enum(PARTS)).to_physical().to_numpy()
         parts = Parts(
             name=name,
             kind=entry.kind,
