@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from fuserec.batch import Pairs, Prepared
 from fuserec.errors import ConfigError, DataError
-from fuserec.files import hash_json, write_json
+from fuserec.files import hash_json
 from fuserec.models.protocol import Scorer
 from fuserec.shapes import Int
 from fuserec.training.checkpoint import Run
@@ -30,7 +29,7 @@ from fuserec.training.config import Recipe
 from fuserec.training.evaluate import Evaluation, evaluate_pairs
 from fuserec.training.evaluation_protocol import EvaluationProtocol, Part
 from fuserec.training.progress import Progress
-from fuserec.training.results import ORIGIN
+from fuserec.training.results import write_outcome
 from fuserec.training.run import fit
 from fuserec.training.statistics import Comparison, compare
 from fuserec.training.sweep import note_reading
@@ -181,20 +180,9 @@ def store_fold_in(results: Path, run: Run, measured: FoldIn, *, metrics: Sequenc
     for name, evaluation in measured.evaluations.items():
         if evaluation.protocol.part == "test" and name != "trained":
             note_reading(Path(results), run, evaluation)
-    content = {
-        "format": 1,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "recipe": run.recipe.to_dict(),
-        "recipe_hash": run.recipe.hash,
-        "seed": run.recipe.seed,
-        **{key: run.provenance[key] for key in ORIGIN},
-        "fold_in": measured.summary(metrics),
-    }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, content)
-    except OSError as error:
-        raise DataError(f"could not write {path}: {error.strerror or error}") from error
+    write_outcome(
+        path, run.recipe, provenance=run.provenance, measured={"fold_in": measured.summary(metrics)}
+    )
     return path
 
 

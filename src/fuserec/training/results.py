@@ -46,6 +46,7 @@ __all__ = [
     "read_ledger",
     "read_result",
     "result_path",
+    "write_outcome",
     "write_result",
 ]
 
@@ -103,23 +104,43 @@ def write_result(
         raise DataError(
             f"expected no result yet, but {path} exists; keep it, or pass overwrite to replace it"
         )
+    measured = {
+        "experiment": experiment,
+        "times": dict(times),
+        "evaluations": {name: _summary(evaluation, headline) for name, evaluation in evaluations.items()},
+    }
+    write_outcome(path, recipe, provenance=provenance, measured=measured)
+    return path
+
+
+def write_outcome(
+    path: Path, recipe: Recipe, *, provenance: Mapping[str, Any], measured: Mapping[str, Any]
+) -> None:
+    """Write what was measured behind what it was measured on, by the keys in the module's docstring.
+
+    Args:
+        path: the file; its folder is made if missing.
+        recipe: as resolved.
+        provenance: of the run, see `fuserec.training.provenance`.
+        measured: for JSON.
+
+    Raises:
+        DataError: it cannot be written.
+    """
     content = {
         "format": FORMAT,
-        "experiment": experiment,
         "date": _now(),
         "recipe": recipe.to_dict(),
         "recipe_hash": recipe.hash,
         "seed": recipe.seed,
         **{key: provenance[key] for key in ORIGIN},
-        "times": dict(times),
-        "evaluations": {name: _summary(evaluation, headline) for name, evaluation in evaluations.items()},
+        **measured,
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, content)
     except OSError as error:
         raise DataError(f"could not write {path}: {error.strerror or error}") from error
-    return path
 
 
 def read_result(path: Path) -> dict[str, Any]:
