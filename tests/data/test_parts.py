@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,3 +118,11 @@ def test_parts_that_do_not_fit_are_refused(tmp_path: Path, files: dict[str, str]
 def test_a_pattern_that_nothing_fits_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"expected at least one file in .*\*\.csv, found none"):
         read_parts(tmp_path / "*.csv")
+
+
+def test_a_part_whose_name_is_no_utf_8_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"log-\xff.csv")).write_text("user,item\na,1\n")
+    with pytest.raises(
+        DataError, match=r"^expected a file name in UTF-8, got '.*log-\\udcff\.csv'; rename it$"
+    ):
+        read_parts(tmp_path)

@@ -55,8 +55,12 @@ def require_file(path: Path, suffixes: Iterable[str], *, packed: Iterable[str] =
         packed: those that may have ``.gz`` or ``.zst`` behind them.
 
     Raises:
-        DataError: the file is missing, a folder, empty, or of another format.
+        DataError: the file is missing, a folder, empty, of another format, or its name no UTF-8.
     """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:  # polars takes no other names, and no manifest could hold one
+        raise DataError(f"expected a file name in UTF-8, got {str(path)!a}; rename it") from error
     try:
         if path.is_dir():
             raise DataError(f"expected a file, but {path} is a folder")
