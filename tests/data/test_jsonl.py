@@ -56,7 +56,7 @@ def test_a_byte_order_mark_is_passed_over() -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ('{"a": 1}\n[1]\n', "expected a JSON object on every line of .*log.jsonl"),
+        ('{"a": 1}\n[1]\n', "expected a JSON object on every line, but .*log.jsonl:2 holds"),
         ('{"a": 1}{"a": 2}\n', "expected a JSON object on every line"),
         ('[\n{"a": 1},\n{"a": 2}\n]\n', "expected a JSON object on every line"),
         ('{"a": 1}\n{"a": \n', "expected a JSON object on every line"),
@@ -139,3 +139,16 @@ def test_any_text_is_a_table_or_a_data_error(content: str) -> None:
             == sum(bool(line.strip()) for line in content.split("\n")) + 1
         )
     assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ('{"user": 2', r"log\.jsonl:3 is none \(column 11: "),
+        ('{"user": NaN}', r"log\.jsonl:3 is none \(JSON knows no NaN; write null\)"),
+        ("[2]", r"log\.jsonl:3 holds another value"),
+    ],
+)
+def test_the_line_that_is_no_object_is_told(bad: str, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        read(f'{{"user": 1}}\n\n{bad}\n{{"user": 3}}\n')

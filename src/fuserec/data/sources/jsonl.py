@@ -7,6 +7,7 @@ objects are text too, written as JSON. A key that a line lacks is a missing valu
 from __future__ import annotations
 
 import io
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -106,9 +107,36 @@ def _parse(path: Path, data: Bytes) -> pl.DataFrame:
         if nested:
             frame = pl.read_ndjson(io.BytesIO(data.data), schema={**frame.schema, **nested})
     except (pl.exceptions.PolarsError, OSError) as error:
+        _refuse_first_bad_line(path, data)
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"expected a JSON object on every line of {path}, its values of the same types, but it cannot be read so "
             f"({reason})"
         ) from error
     return frame
+
+
+def _refuse_first_bad_line(path: Path, data: Bytes) -> None:
+    """Raise at the first line that is no JSON object; the parser does not tell which one it was."""
+    for number, line in enumerate(io.BytesIO(data.data), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line.rstrip(), parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
+            reason = (
+                f"column {error.colno}: {error.msg}"
+                if isinstance(error, json.JSONDecodeError)
+                else str(error)
+            )
+            raise DataError(
+                f"expected a JSON object on every line, but {path}:{number} is none ({reason}); mend it"
+            ) from error
+        if not isinstance(value, dict):
+            raise DataError(
+                f"expected a JSON object on every line, but {path}:{number} holds another value; write one object a line"
+            )
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"JSON knows no {name}; write null")
