@@ -78,3 +78,10 @@ def test_fetch_says_where_and_what_next(fuserec: RunCommand, tmp_path: Path, qui
     assert fuserec("data", "fetch", "movielens-latest-small", tmp_path / "movies", *options).code == 1
     over = fuserec("data", "fetch", "movielens-latest-small", tmp_path / "movies", *options, "--overwrite")
     assert over.code == 0
+
+
+def test_a_public_set_that_nobody_knows_is_one_line(fuserec: RunCommand, tmp_path: Path) -> None:
+    done = fuserec("data", "fetch", "movielens-2m", tmp_path / "films")
+    assert done.code == 1
+    assert done.err.startswith("error: no public set 'movielens-2m'")
+    assert done.err.count("\n") == 1

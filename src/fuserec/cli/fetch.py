@@ -48,8 +48,9 @@ def command(
     from fuserec.data.fetch import fetch_set, terms_of
     from fuserec.data.public_sets import ADDRESS
 
+    terms = terms_of(name)
     note(f"terms of use of {name}, in short:")
-    for term in terms_of(name):
+    for term in terms:
         note(f"- {term}")
     bar = progress(quiet=quiet)
     came = 0
