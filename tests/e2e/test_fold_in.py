@@ -29,7 +29,10 @@ def test_the_outcome_is_kept_once_and_readings_of_test_are_noted(
     assert outcome["fold_in"] == {name: value for name, value in done.json.items() if name != "run"}
     assert (outcome["fold_in"]["share"], outcome["fold_in"]["draw"]) == (0.4, 0)
     assert outcome["fold_in"]["against_trained"]["Recall@2"]["folded"]["difference"] == 0.0
-    assert len((tmp_path / "results" / "test-ledger.jsonl").read_text().splitlines()) == 2
+    lines = (tmp_path / "results" / "test-ledger.jsonl").read_text().splitlines()
+    assert [json.loads(line)["note"] for line in lines] == [
+        f"fold-in: {way}, 10 users left out (share 0.4, draw 0)" for way in ("trained", "folded", "new")
+    ]
     again = fuserec(*asked)
     assert again.code == 1
     assert "expected no outcome yet" in again.err

@@ -178,8 +178,9 @@ def store_fold_in(results: Path, run: Run, measured: FoldIn, *, metrics: Sequenc
     """
     path = new_fold_in(results, run)
     for name, evaluation in measured.evaluations.items():
-        if evaluation.protocol.part == "test" and name != "trained":
-            note_reading(Path(results), run, evaluation)
+        if evaluation.protocol.part == "test":
+            whom = f"fold-in: {name}, {len(measured.users)} users left out (share {measured.share}, draw {measured.draw})"
+            note_reading(Path(results), run, evaluation, note=whom)
     write_outcome(
         path, run.recipe, provenance=run.provenance, measured={"fold_in": measured.summary(metrics)}
     )

@@ -199,7 +199,13 @@ def histogram(values: Float[Tensor, " N"]) -> dict[str, Any]:
 
 
 def append_to_ledger(
-    results: Path, evaluation: Evaluation, *, commit: str, recipe_hash: str, seed: int
+    results: Path,
+    evaluation: Evaluation,
+    *,
+    commit: str,
+    recipe_hash: str,
+    seed: int,
+    note: str | None = None,
 ) -> None:
     """Note that the test part was read: one line, flushed to the disk before this returns.
 
@@ -209,6 +215,7 @@ def append_to_ledger(
         commit: of the code.
         recipe_hash: of the recipe.
         seed: of the run.
+        note: what sets this reading apart from one of the run for all users of the test part.
 
     Raises:
         ConfigError: the evaluation is not of the test part.
@@ -226,6 +233,7 @@ def append_to_ledger(
             "protocol": evaluation.protocol.name,
             "protocol_hash": evaluation.protocol.hash,
             "values": evaluation.means(),
+            **({"note": note} if note else {}),
         },
         allow_nan=False,
     )

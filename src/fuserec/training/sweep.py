@@ -143,7 +143,7 @@ def run_job(
     )
 
 
-def note_reading(results: Path, run: Run, evaluation: Evaluation) -> None:
+def note_reading(results: Path, run: Run, evaluation: Evaluation, *, note: str | None = None) -> None:
     """Note in the ledger beside an experiment's results that a run read the test part.
 
     Raises:
@@ -156,6 +156,7 @@ def note_reading(results: Path, run: Run, evaluation: Evaluation) -> None:
         commit=run.provenance["commit"],
         recipe_hash=run.recipe.hash,
         seed=run.recipe.seed,
+        note=note,
     )
 
 
