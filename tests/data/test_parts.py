@@ -126,3 +126,43 @@ def test_a_part_whose_name_is_no_utf_8_is_refused_in_one_line(tmp_path: Path) ->
         DataError, match=r"^expected a file name in UTF-8, got '.*log-\\udcff\.csv'; rename it$"
     ):
         read_parts(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        (
+            pl.Series([1, 2**63 + 5], dtype=pl.UInt64),
+            pl.Series([3, 1]),
+            r"expected integers below 2\*\*63 in the column 'user_id', since the others have signed integers there, "
+            r"but a\.parquet row 2 holds 9223372036854775813; store the column as text in every file",
+        ),
+        (
+            pl.Series([0.5, 1.5]),
+            pl.Series([-(2**53) - 1, 1]),
+            r"below 2\*\*53 in the column 'user_id', .* have floats there, but b\.parquet row 1 holds -9007199254740993",
+        ),
+        (
+            pl.Series([1, 2]),
+            pl.Series(["1.50", "2.25"]).str.to_decimal(scale=2),
+            r"expected one type in the column 'user_id' of all parts, but it is Int64 in a\.parquet and Decimal",
+        ),
+    ],
+)
+def test_numbers_of_parts_that_one_type_cannot_hold_are_refused(
+    tmp_path: Path, first: pl.Series, second: pl.Series, told: str
+) -> None:
+    for name, users in {"a": first, "b": second}.items():
+        pl.DataFrame({"user_id": users, "item_id": [1, 2]}).write_parquet(tmp_path / f"{name}.parquet")
+    with pytest.raises(DataError, match=told):
+        read_parts(tmp_path)
+
+
+def test_integers_beside_floats_or_unsigned_ones_keep_every_digit(tmp_path: Path) -> None:
+    counts = {"a": pl.Series([2**53 - 1, None], dtype=pl.UInt64), "b": pl.Series([0.5, None])}
+    for name, column in counts.items():
+        users = pl.Series([2**63 - 1, 1], dtype=pl.UInt64 if name == "a" else pl.Int64)
+        pl.DataFrame({"user": users, "count": column}).write_parquet(tmp_path / f"{name}.parquet")
+    frame = read_parts(tmp_path).frame
+    assert frame["user"].to_list() == [2**63 - 1, 1] * 2
+    assert frame["count"].to_list() == [2**53 - 1, None, 0.5, None]

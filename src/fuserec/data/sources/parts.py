@@ -15,6 +15,7 @@ import polars as pl
 from fuserec.data.sources.compressed import plain_suffix
 from fuserec.data.sources.formats import is_table, read_table
 from fuserec.data.sources.jsonl import JSONL_SUFFIXES
+from fuserec.data.sources.numbers import require_exact
 from fuserec.data.sources.table import Table
 from fuserec.errors import DataError
 
@@ -92,6 +93,9 @@ def _stacked(tables: Sequence[Table], *, may_lack: bool) -> pl.DataFrame:
                 f"in {', '.join(map(repr, others))}"
             )
     types = {name: _one_type(name, tables) for name in names}
+    for table in tables:
+        for column in table.frame:
+            require_exact(column, types[column.name], table.where)
     frames = [
         table.frame.select(
             (pl.col(name) if name in table.frame.columns else pl.lit(None)).cast(kind).alias(name)
@@ -113,7 +117,8 @@ def _one_type(name: str, tables: Sequence[Table]) -> Any:  # a polars type, whic
             types.setdefault(kind, table.path.name)
     if not types:
         return pl.Null()
-    if len(types) > 1 and all(kind.is_numeric() for kind in types):
+    # Decimals are neither, and a column of either would lose some of their digits.
+    if len(types) > 1 and all(kind.is_integer() or kind.is_float() for kind in types):
         return pl.Float64() if any(kind.is_float() for kind in types) else pl.Int64()
     if len(types) > 1:
         (first, here), (other, there) = list(types.items())[:2]
