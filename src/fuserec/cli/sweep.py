@@ -55,10 +55,15 @@ def command(
     from fuserec.cli.interruption import resumable
     from fuserec.cli.systems import print_systems, tell_missing
     from fuserec.data.dataset import Dataset
+    from fuserec.errors import ConfigError
     from fuserec.training.config import load_recipe
     from fuserec.training.recipes import find_recipe
     from fuserec.training.sweep import alone, missing, plan, run_job, summarise
 
+    if background and table:
+        raise ConfigError(
+            "expected --background or --table, got both; --table runs nothing, so there is nothing to start"
+        )
     overrides = [*(settings or []), *([] if split is None else [f"split={split}"])]
     dataset = Dataset.open(data)
     loaded = [load_recipe(find_recipe(recipe), overrides) for recipe in recipes]
