@@ -138,3 +138,12 @@ def test_help_has_an_example(fuserec: RunCommand, command: str) -> None:
     done = fuserec("data", command, "--help")
     assert done.code == 0
     assert f"\n    fuserec data {command} " in done.out
+
+
+@pytest.mark.parametrize("types", ["", " , "])
+def test_types_without_a_type_are_refused(fuserec: RunCommand, files: Path, types: str) -> None:
+    done = fuserec("data", "check", *arguments(files), "--types", types)
+    assert (done.code, done.out) == (1, "")
+    assert done.err == (
+        f"error: expected --types TYPE,..., got {types!r}; name a type, or leave --types out to keep all events\n"
+    )

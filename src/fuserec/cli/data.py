@@ -86,7 +86,7 @@ _KCore = Annotated[
     ),
 ]
 _Types = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--types",
         metavar="TYPE,...",
@@ -127,7 +127,7 @@ def build_command(
     split: _Splits = None,
     fractions: _Fractions = "0.8,0.1,0.1",
     min_rating: _MinRating = None,
-    types: _Types = "",
+    types: _Types = None,
     k_core: _KCore = None,
     repeats: _Repeats = "drop",
     time_unit: _TimeUnit = "auto",
@@ -163,7 +163,7 @@ def check_command(
     split: _Splits = None,
     fractions: _Fractions = "0.8,0.1,0.1",
     min_rating: _MinRating = None,
-    types: _Types = "",
+    types: _Types = None,
     k_core: _KCore = None,
     repeats: _Repeats = "drop",
     time_unit: _TimeUnit = "auto",
@@ -236,7 +236,7 @@ def _options(
     split: list[str] | None,
     fractions: str,
     min_rating: float | None,
-    types: str,
+    types: str | None,
     k_core: str | None,
     repeats: str,
     time_unit: str,
@@ -254,13 +254,25 @@ def _options(
         splits=tuple(split or ()),
         fractions=_fractions(fractions),
         min_rating=min_rating,
-        types=tuple(filter(None, (name.strip() for name in types.split(",")))),
+        types=() if types is None else _types(types),
         k_core=None if k_core is None else parse_k_core(k_core),
         repeats=repeats,
         time_unit=time_unit,
         strict=strict,
         seed=seed,
     )
+
+
+def _types(text: str) -> tuple[str, ...]:
+    from fuserec.errors import ConfigError
+
+    types = tuple(filter(None, (name.strip() for name in text.split(","))))
+    if not types:
+        # As a shell writes it where a variable is not set: all events would be the opposite of what was asked.
+        raise ConfigError(
+            f"expected --types TYPE,..., got {text!r}; name a type, or leave --types out to keep all events"
+        )
+    return types
 
 
 def _fractions(text: str) -> tuple[float, float, float]:
