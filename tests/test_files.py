@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import io
 import json
 import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -192,6 +196,46 @@ def test_of_two_that_make_the_same_place_the_second_does_not_delete_the_first(tm
         (other / "first").write_text("first")
     assert names(place) == ["first"]
     assert names(tmp_path) == ["out"]
+
+
+LEAVE_HALF = """
+import os, signal, sys
+from pathlib import Path
+from fuserec.files import new_folder
+
+with new_folder(Path(sys.argv[1])) as stage:
+    (stage / "half").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_and_nothing_else(tmp_path: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", LEAVE_HALF, str(tmp_path / "out")], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (stale,) = tmp_path.iterdir()
+    assert (stale / "half").is_file()
+    others = [".out.partial-notes", ".out.partial-abcd1234.partial-abcd1234", ".out2.partial-abcd1234"]
+    for name in others:
+        (tmp_path / name).mkdir()
+    target = tmp_path / "target"
+    target.mkdir()
+    (tmp_path / ".out.partial-link0000").symlink_to(target)
+    with new_folder(tmp_path / "out", overwrite=True) as first:
+        assert not stale.exists()
+        with new_folder(tmp_path / "out"):
+            assert first.is_dir(), "a folder that is being written stays"
+    assert names(tmp_path) == sorted([*others, ".out.partial-link0000", "target", "out"])
+
+
+def test_on_a_disk_without_locks_nothing_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    (tmp_path / ".out.partial-abcd1234").mkdir()
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with new_folder(tmp_path / "out"):
+        pass
+    assert names(tmp_path) == [".out.partial-abcd1234", "out"]
 
 
 def test_a_parent_that_is_a_file_is_named(tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ Ctrl-C, the place itself holds what it held before.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import tokenize
@@ -57,6 +59,8 @@ _BROKEN_ARRAYS = (
 def new_folder(place: Path, *, overwrite: bool = False, mark: str | None = None) -> Iterator[Path]:
     """A temporary folder beside ``place`` that becomes ``place`` when the block ends well.
 
+    One that a killed process left beside the same place is removed first.
+
     Args:
         place: where the folder shall stand.
         overwrite: replace a folder that stands there; it is removed only after the new one is whole.
@@ -77,7 +81,8 @@ def new_folder(place: Path, *, overwrite: bool = False, mark: str | None = None)
                 f"expected {mark} in the folder to overwrite, but {place} has none; choose another place"
             )
         place.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=f".{place.name}.partial-", dir=place.parent))
+        _remove_stale(place)
+        stage, lock = _held_folder(place)
     except OSError as error:
         raise DataError(f"cannot write in {place.parent}: {error.strerror or error}") from error
     try:
@@ -92,6 +97,59 @@ def new_folder(place: Path, *, overwrite: bool = False, mark: str | None = None)
         raise DataError(f"could not write {place}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _held_folder(place: Path) -> tuple[Path, int | None]:
+    """A temporary folder beside ``place`` and the handle by which this process holds it; None without locks."""
+    while True:
+        stage = Path(tempfile.mkdtemp(prefix=f".{place.name}.partial-", dir=place.parent))
+        try:
+            lock = _hold(stage)
+        except OSError:  # a disk without locks, where `_remove_stale` removes nothing either
+            return stage, None
+        if lock is not None:
+            return stage, lock
+        # Another process took it for a stale one in the moment before it was held.
+
+
+def _remove_stale(place: Path) -> None:
+    """Remove the temporary folders of ``place`` whose processes were killed; none that a process holds."""
+    ours = re.compile(re.escape(f".{place.name}.partial-") + "[a-z0-9_]{8}")
+    for folder in place.parent.iterdir():
+        if not ours.fullmatch(folder.name):
+            continue
+        try:
+            lock = _hold(folder)
+        except OSError:  # no folder, of another user, or on a disk without locks
+            continue
+        if lock is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _hold(folder: Path) -> int | None:
+    """A handle that holds the folder until it is closed or its process dies; None where another process does.
+
+    Raises:
+        OSError: the folder cannot be opened or locked.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    held = False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # It may have been renamed or removed before the lock was ours.
+        held = folder.exists() and os.path.samestat(os.fstat(handle), folder.stat())
+    except BlockingIOError:
+        pass
+    finally:
+        if not held:
+            os.close(handle)
+    return handle if held else None
 
 
 def _swap(stage: Path, place: Path) -> None:
