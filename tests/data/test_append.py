@@ -304,3 +304,14 @@ def test_a_k_core_cannot_be_carried_on(tmp_path: Path, write: Write) -> None:
     )
     with pytest.raises(ConfigError, match="expected a dataset built without --k-core"):
         append_events(old, tmp_path / "new", write("more.csv", MORE))
+
+
+def test_integers_that_floats_cannot_hold_are_refused(tmp_path: Path, write: Write) -> None:
+    logs = {"old": [2**53 + 1, 1], "new": [0.5, 1.5]}
+    for name, numbers in logs.items():
+        frame = pl.DataFrame({"user": [name, name], "item": [1, 2], "session": numbers})
+        frame.write_parquet(tmp_path / f"{name}.parquet")
+    old = build(tmp_path / "shop", Sources(events=tmp_path / "old.parquet"))
+    told = r"below 2\*\*53 in the column 'session', since the others have floats there, but the dataset holds 9007199"
+    with pytest.raises(DataError, match=told):
+        append_events(old, tmp_path / "more", tmp_path / "new.parquet")

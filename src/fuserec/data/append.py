@@ -14,19 +14,20 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import polars.selectors as cs
 
 from fuserec.data.build import make_dataset, refuse_place
 from fuserec.data.columns import item_columns
 from fuserec.data.dataset import Dataset
 from fuserec.data.ids import rows_of, to_type_of
 from fuserec.data.items import read_catalogue
+from fuserec.data.odd_times import FAR_APART
 from fuserec.data.plan import Plan, Sources, plan_build
 from fuserec.data.report import count
 from fuserec.data.schema import BuildOptions, Finding, Manifest, Report, SourceEntry
 from fuserec.data.sources.formats import read_table
 from fuserec.data.sources.table import Table
 from fuserec.data.split import by_column
+from fuserec.data.stacked import stacked
 from fuserec.data.times import read_times
 from fuserec.errors import ConfigError, DataError
 from fuserec.files import read_array, read_arrays, sha256_file
@@ -36,7 +37,7 @@ __all__ = ["append_events"]
 _USER, _ITEM, _TIME = "a user", "an item", "a time"
 """Columns of the tables made on the way; no split can be called so."""
 
-_OF_ALL_EVENTS = {"tie in time", "no times", "repeat"}
+_OF_ALL_EVENTS = {"tie in time", "no times", "repeat", FAR_APART}
 """Findings that mean something for old and new events together only."""
 
 
@@ -114,7 +115,7 @@ def append_events(
         unknown = added.events.filter(~pl.col(_ITEM).is_in(known.frame["item_id"].implode()))[_ITEM]
         more = unknown.unique().sort().alias("item_id").to_frame()
         known = replace(known, frame=pl.concat([known.frame, more], how="diagonal"))
-    combined = _stacked(old, added.events, events)
+    combined = stacked(old, added.events, events)
     plan = _plan_together(dataset, combined, known.frame["item_id"])
     return make_dataset(out, _finished(dataset, plan, combined, known, added), overwrite=overwrite)
 
@@ -167,7 +168,7 @@ def _items(dataset: Dataset, path: Path | None, options: BuildOptions) -> _NewIt
         message = f"{count(int(there.sum()), 'item')} of {Path(path).name} already there; what the dataset holds of them stays"
         findings.append(Finding(kind="known item", count=int(there.sum()), message=message))
     entry = SourceEntry(name=Path(path).name, bytes=Path(path).stat().st_size, sha256=sha256_file(Path(path)))
-    frame = _stacked(old, new, Path(path))
+    frame = stacked(old, new, Path(path))
     if "available" in {**dataset.manifest.columns["items"], **columns.content}:
         # One of the two catalogues may say nothing of it, which means the same as where none does.
         frame = frame.with_columns(pl.col("available").fill_null(value=True))
@@ -271,23 +272,12 @@ def _without(new: pl.DataFrame, there: pl.Series, plan: Plan, path: Path, *, dro
         roles = plan.manifest.columns["events"]
         shown = known.select("line", pl.lit(reason).alias("reason"), pl.exclude("line", _TIME))
         shown = shown.rename({_USER: roles["user"], _ITEM: roles["item"]})
-        rejected = _stacked(rejected, shown, path) if rejected.height else shown
+        rejected = stacked(rejected, shown, path) if rejected.height else shown
     left = new.filter(~there)
     if not left.height:
         told = "; ".join(one.line() for one in findings if one.rejected)
         raise DataError(f"expected new events in {path}, found none: {told}")
     return _Addition(events=left, plan=plan, rejected=rejected, findings=findings)
-
-
-def _stacked(first: pl.DataFrame, second: pl.DataFrame, path: Path) -> pl.DataFrame:
-    """Both, one after the other; a column that one of them lacks is null there."""
-    # Each has words of its own, such as the names of its parts, and there is no type for both.
-    words = cs.by_dtype(pl.Enum, pl.Categorical).cast(pl.String)
-    try:
-        return pl.concat([first.with_columns(words), second.with_columns(words)], how="diagonal_relaxed")
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"expected columns of the types that the dataset has in {path}: {reason}") from error
 
 
 def _plan_together(dataset: Dataset, combined: pl.DataFrame, item_ids: pl.Series) -> Plan:

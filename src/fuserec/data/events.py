@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fuserec.data.columns import EventColumns
 from fuserec.data.ids import rows_of
 from fuserec.data.items import keep_names_apart
+from fuserec.data.odd_times import odd_times
 from fuserec.data.report import count, places, rejection
 from fuserec.data.schema import BuildOptions, Finding
 from fuserec.data.sources.table import Table
@@ -227,6 +228,8 @@ def _notes(
         notes.append(
             Finding(kind="time unit", count=table.frame.height, message=message, refused_by_strict=True)
         )
+    if times is not None and columns.time is not None:
+        notes += odd_times(table, columns.time, times, rows)
     if rating is not None and options.min_rating is None:
         unrated = np.sort(rows[rating.gather(rows).is_null().to_numpy()])
         if len(unrated):
