@@ -9,7 +9,8 @@ from torch import Tensor
 
 from fuserec.batch import Corpus, KnnGraph, Modality, PairBatch
 from fuserec.errors import ConfigError
-from fuserec.models.freedom import Freedom, FreedomConfig, frozen_item_graph, prune
+from fuserec.models.freedom import Freedom, FreedomConfig, frozen_item_graph
+from fuserec.nn.pruned_graph import prune
 from fuserec.testing.contract import GradientContract
 from fuserec.testing.corpora import tiny_corpus
 

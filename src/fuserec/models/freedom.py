@@ -23,11 +23,11 @@ from fuserec.losses import bpr
 from fuserec.models.content_knn import check_weights
 from fuserec.models.modalities import choose, neighbour_graph, others_first
 from fuserec.models.two_tower import TwoTower
-from fuserec.nn import Collaborative, FrozenGraph, xavier_uniform
-from fuserec.ops.graph import SparseMatrix, bipartite_graph, layer_mean, normalise, propagate
+from fuserec.nn import Collaborative, FrozenGraph, PrunedGraph, xavier_uniform
+from fuserec.ops.graph import SparseMatrix, layer_mean, normalise, propagate
 from fuserec.shapes import Float, Int
 
-__all__ = ["Freedom", "FreedomConfig", "frozen_item_graph", "prune"]
+__all__ = ["Freedom", "FreedomConfig", "frozen_item_graph"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,27 +91,15 @@ class Freedom(nn.Module):
         )
         cold = torch.nonzero(~self.collaborative.warm_I).squeeze(1)
         self.register_buffer("cold", cold, persistent=False)
-        # Part of the saved state, so that training that goes on later prunes as it would have.
-        self.register_buffer("pruning_seed", torch.randint(2**62, (), generator=generator))
-        self.register_buffer("epochs_begun", torch.zeros((), dtype=torch.int64))
-        self.pruned = FrozenGraph(self.collaborative.graph.matrix)
+        self.pruned = PrunedGraph(
+            self.collaborative.graph.matrix, share=config.kept_share, generator=generator
+        )
 
     cold: Int[Tensor, " C"]
-    pruning_seed: Int[Tensor, ""]
-    epochs_begun: Int[Tensor, ""]
 
     def begin_epoch(self) -> None:
         """Draw this epoch's user-item graph. Eq. (4), (5)."""
-        if self.config.kept_share == 1.0:
-            return
-        self.epochs_begun += 1
-        generator = torch.Generator().manual_seed(int(self.pruning_seed) ^ int(self.epochs_begun))
-        full = self.collaborative.graph.matrix
-        users, items, weights = (entries.cpu() for entries in full.entries())
-        kept = prune(weights, share=self.config.kept_share, generator=generator)
-        self.pruned.replace(
-            bipartite_graph(users[kept], items[kept], num_users=full.shape[0], num_items=full.shape[1])
-        )
+        self.pruned.begin_epoch(self.collaborative.graph.matrix)
 
     def content_view(self) -> Float[Tensor, "I D"]:
         """H = S^L E_I on the item graph, from warm items only. Eq. (7)."""
@@ -210,19 +198,3 @@ def _nearest(modality: Modality, k: int) -> tuple[Int[Tensor, " E"], Int[Tensor,
     own = torch.nonzero(present).squeeze(1)
     rows, place = torch.nonzero(others >= 0, as_tuple=True)
     return torch.cat([own, rows]), torch.cat([own, others[rows, place]])
-
-
-def prune(weights: Float[Tensor, " E"], *, share: float, generator: torch.Generator) -> Int[Tensor, " C"]:
-    """Places of a share of the pairs, drawn without replacement with chances in proportion to their weights.
-
-    Paper: Eq. (4), degree-sensitive pruning: a pair's weight is 1 / sqrt(d_u d_i). The largest of
-    log(uniform) / weight are such a draw (Efraimidis and Spirakis, 2006).
-
-    Args:
-        weights: (E,) above 0.
-        share: of the pairs to keep, rounded down, at least one pair.
-        generator: source of the draw.
-    """
-    count = max(1, int(len(weights) * share))
-    keys = torch.rand(len(weights), generator=generator, dtype=torch.float64).log() / weights
-    return keys.topk(count, sorted=False).indices

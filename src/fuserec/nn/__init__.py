@@ -2,5 +2,6 @@
 
 from fuserec.nn.collaborative import Collaborative, xavier_uniform
 from fuserec.nn.frozen_graph import FrozenGraph
+from fuserec.nn.pruned_graph import PrunedGraph, ThinnedGraph
 
-__all__ = ["Collaborative", "FrozenGraph", "xavier_uniform"]
+__all__ = ["Collaborative", "FrozenGraph", "PrunedGraph", "ThinnedGraph", "xavier_uniform"]
