@@ -315,3 +315,20 @@ def test_integers_that_floats_cannot_hold_are_refused(tmp_path: Path, write: Wri
     told = r"below 2\*\*53 in the column 'session', since the others have floats there, but the dataset holds 9007199"
     with pytest.raises(DataError, match=told):
         append_events(old, tmp_path / "more", tmp_path / "new.parquet")
+
+
+def test_a_bad_part_of_a_split_names_its_file_and_line(old: Dataset, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "a.csv").write_text("user,item,time,part\nx,10,90,train\ny,10,91,perhaps\n")
+    (logs / "b.csv").write_text("user,item,time,part\nx,20,50,maybe\ny,20,10,train\n")
+    told = r"got 'perhaps' in .*logs \(a\.csv:3, b\.csv:2; 2 such events\)"
+    with pytest.raises(DataError, match=told):
+        append_events(old, tmp_path / "new", logs)
+
+
+def test_a_bad_part_in_a_parquet_file_names_its_row(old: Dataset, tmp_path: Path) -> None:
+    frame = pl.DataFrame({"user": ["x", "y"], "item": [10, 10], "time": [9, 8], "part": ["maybe", "train"]})
+    frame.write_parquet(tmp_path / "more.parquet")
+    with pytest.raises(DataError, match=r"got 'maybe' in .* \(more\.parquet row 1; 1 such events\)"):
+        append_events(old, tmp_path / "new", tmp_path / "more.parquet")

@@ -21,16 +21,18 @@ from fuserec.data.dataset import Dataset
 from fuserec.data.ids import rows_of, to_type_of
 from fuserec.data.items import read_catalogue
 from fuserec.data.odd_times import FAR_APART
+from fuserec.data.padded import padded_modalities
 from fuserec.data.plan import Plan, Sources, plan_build
 from fuserec.data.report import count
 from fuserec.data.schema import BuildOptions, Finding, Manifest, Report, SourceEntry
 from fuserec.data.sources.formats import read_table
+from fuserec.data.sources.parquet import PARQUET_SUFFIXES
 from fuserec.data.sources.table import Table
 from fuserec.data.split import by_column
 from fuserec.data.stacked import stacked
 from fuserec.data.times import read_times
 from fuserec.errors import ConfigError, DataError
-from fuserec.files import read_array, read_arrays, sha256_file
+from fuserec.files import sha256_file
 
 __all__ = ["append_events"]
 
@@ -252,9 +254,23 @@ def _parts(dataset: Dataset, frame: pl.DataFrame, name: str, path: Path) -> pl.S
             f"expected the column {name!r} in {path}, since {dataset.path} has a split by it; add it with train, valid "
             "or test in every row"
         )
-    numbers = frame["line"].to_numpy()
-    table = Table(path=path, frame=frame, numbers=numbers, is_text=True)
-    codes = by_column(frame[name], table, np.arange(frame.height))
+    lines = frame["line"].to_numpy()
+    files, of_file = [], np.zeros_like(lines)
+    if "file" in frame.columns:
+        files = frame["file"].unique().sort().cast(pl.String).to_list()
+        of_file = frame["file"].to_physical().rank("dense").to_numpy() - 1
+    # A table stands in the order of its files; the events are in that of time.
+    order = np.lexsort((lines, of_file))
+    table = Table(
+        path=path,
+        frame=frame,
+        numbers=lines[order],
+        is_text=True,
+        has_lines=Path((files or [path.name])[0]).suffix.lower() not in PARQUET_SUFFIXES,
+        files=files,
+        starts=np.searchsorted(of_file[order], np.arange(len(files))).tolist(),
+    )
+    codes = by_column(frame[name], table, np.argsort(order))
     return pl.Series(name, np.array(["train", "valid", "test"])[codes])
 
 
@@ -305,29 +321,11 @@ def _plan_together(dataset: Dataset, combined: pl.DataFrame, item_ids: pl.Series
             _USER, _ITEM, *([_TIME] if _TIME in combined.columns else []), *columns
         ).write_parquet(place / "events.parquet")
         item_ids.alias(_ITEM).to_frame().write_parquet(place / "items.parquet")
-        features, graphs = _modalities(dataset, place, len(item_ids))
+        features, graphs = padded_modalities(dataset, place, len(item_ids))
         sources = Sources(
             events=place / "events.parquet", items=place / "items.parquet", features=features, graphs=graphs
         )
         return plan_build(sources, options)
-
-
-def _modalities(dataset: Dataset, place: Path, num_items: int) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Features and graphs of the dataset with rows for the new items, which have none."""
-    features, graphs = {}, {}
-    added = num_items - dataset.num_items
-    for name, entry in dataset.manifest.modalities.items():
-        if entry.features is not None:
-            matrix = read_array(dataset.path / "features" / f"{name}.npy")
-            features[name] = place / f"{name}.npy"
-            np.save(features[name], np.pad(matrix, ((0, added), (0, 0))))
-        if entry.graph is not None:
-            arrays = read_arrays(dataset.path / "graphs" / f"{name}.npz")
-            graphs[name] = place / f"{name}.npz"
-            neighbours = np.pad(arrays["neighbours"], ((0, added), (0, 0)), constant_values=-1)
-            weights = np.pad(arrays["weights"], ((0, added), (0, 0)))
-            np.savez(graphs[name], neighbours=neighbours, weights=weights)
-    return features, graphs
 
 
 def _finished(
