@@ -332,3 +332,24 @@ def test_a_bad_part_in_a_parquet_file_names_its_row(old: Dataset, tmp_path: Path
     frame.write_parquet(tmp_path / "more.parquet")
     with pytest.raises(DataError, match=r"got 'maybe' in .* \(more\.parquet row 1; 1 such events\)"):
         append_events(old, tmp_path / "new", tmp_path / "more.parquet")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (
+            "user,item,rating\na,1,5\n",
+            "user,item\nb,1\nb,2\n",
+            "2 new events without a rating, beside others",
+        ),
+        ("user,item\na,1\n", "user,item,rating\nb,1,3\n", "1 old event without a rating, beside others"),
+        ("user,item\na,1\n", "user,item\nb,1\n", None),
+    ],
+)
+def test_events_without_ratings_beside_rated_ones_are_told(
+    before: str, after: str, told: str | None, tmp_path: Path, write: Write
+) -> None:
+    old = build(tmp_path / "old", Sources(events=write("before.csv", before)))
+    new = append_events(old, tmp_path / "new", write("after.csv", after))
+    lines = [one.message for one in new.manifest.report.findings if one.kind == "missing rating"]
+    assert lines == ([] if told is None else [f"{told} that have one"])

@@ -235,7 +235,17 @@ def _new_events(
         frame.drop("user", "item", *_column_splits(dataset), strict=False)
     )
     there = _already(new, old, [_USER, _ITEM] if options.repeats == "drop" else [_USER, _ITEM, _TIME])
-    return _without(new, there, plan, path, drop=options.repeats == "drop")
+    added = _without(new, there, plan, path, drop=options.repeats == "drop")
+    return replace(added, findings=[*added.findings, *_unrated(old, added.events)])
+
+
+def _unrated(old: pl.DataFrame, new: pl.DataFrame) -> list[Finding]:
+    """Where only one of the two has a column of ratings: the events of the other."""
+    for frame, other, which in ((new, old, "new"), (old, new, "old")):
+        if "rating" in other.columns and "rating" not in frame.columns:
+            message = f"{count(frame.height, f'{which} event')} without a rating, beside others that have one"
+            return [Finding(kind="missing rating", count=frame.height, message=message)]
+    return []
 
 
 def _already(new: pl.DataFrame, old: pl.DataFrame, keys: list[str]) -> pl.Series:
