@@ -35,7 +35,8 @@ def test_ids_of_a_file_are_taken_to_the_letter(tmp_path: Path) -> None:
 def test_only_an_at_sign_names_a_file() -> None:
     assert ids_or_file("a,@b") == ["a", "@b"]
     assert ids_or_file('"@a",b') == ["@a", "b"]
-    with pytest.raises(DataError, match=r"^expected a text file with an id a line, got nowhere.txt"):
+    told = r"^expected a text file with an id a line, got nowhere.txt: No such file or directory$"
+    with pytest.raises(DataError, match=told):
         ids_or_file("@nowhere.txt")
 
 
@@ -60,3 +61,9 @@ def test_a_file_without_ids_is_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"^expected a text file with an id a line, (but|got) .*ids\.txt"):
         read_ids(path)
+
+
+def test_a_file_without_ids_is_an_empty_list_where_it_may_be(tmp_path: Path) -> None:
+    path = tmp_path / "ids.txt"
+    path.write_text("\n \n")
+    assert ids_or_file(f"@{path}", may_be_empty=True) == []

@@ -30,13 +30,18 @@ def filters_of(only: str | None, exclude: str | None, category: list[str] | None
     """The filters that the options ask for.
 
     Raises:
-        DataError: a file of ids cannot be read.
+        DataError: a file of ids cannot be read, or one for --only holds none.
     """
+    from fuserec.cli import terminal
     from fuserec.index.filters import Filters
     from fuserec.index.ids import ids_or_file
 
+    # Nothing may be sold out today, and then nothing is to be excluded; whoever misspelt a file is told.
+    excluded = None if exclude is None else ids_or_file(exclude, may_be_empty=True)
+    if excluded == []:
+        terminal.note(f"--exclude {exclude} names no item: none is excluded")
     return Filters(
         only=None if only is None else ids_or_file(only),
-        exclude=None if exclude is None else ids_or_file(exclude),
+        exclude=excluded,
         categories=category or None,
     )

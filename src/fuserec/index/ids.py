@@ -14,19 +14,20 @@ from fuserec.errors import DataError
 __all__ = ["close_ids", "ids_or_file", "read_ids", "split_ids"]
 
 
-def read_ids(path: Path) -> list[str]:
+def read_ids(path: Path, *, may_be_empty: bool = False) -> list[str]:
     """The ids of a text file, one a line, to the letter; blank lines do not count.
 
     Raises:
-        DataError: the file cannot be read as text, or holds no id.
+        DataError: the file cannot be read as text, or holds no id and must hold one.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"expected a text file with an id a line, got {path}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else None  # str() names the file again
+        raise DataError(f"expected a text file with an id a line, got {path}: {reason or error}") from error
     # An id may begin or end with a space or hold a letter at which str.splitlines would break the line.
     ids = [line for line in text.split("\n") if line.strip()]
-    if not ids:
+    if not ids and not may_be_empty:
         raise DataError(f"expected a text file with an id a line, but {path} holds none")
     return ids
 
@@ -42,12 +43,15 @@ def split_ids(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def ids_or_file(text: str) -> list[str]:
+def ids_or_file(text: str, *, may_be_empty: bool = False) -> list[str]:
     """The ids between commas, or after an ``@`` those of the file of that name.
 
     An id that itself begins with an ``@`` is quoted.
+
+    Raises:
+        DataError: the file cannot be read as text, or holds no id and must hold one.
     """
-    return read_ids(Path(text[1:])) if text.startswith("@") else split_ids(text)
+    return read_ids(Path(text[1:]), may_be_empty=may_be_empty) if text.startswith("@") else split_ids(text)
 
 
 def close_ids(wanted: str | int, known: pl.Series, *, most: int = 1) -> list[str]:
