@@ -142,10 +142,11 @@ def test_the_old_folder_stays_to_the_byte(old: Dataset, write: Write, tmp_path: 
     before = {path: path.read_bytes() for path in old.path.rglob("*") if path.is_file()}
     append_events(old, tmp_path / "new", write("more.csv", MORE.replace("m,50", "m,20")))
     assert {path: path.read_bytes() for path in old.path.rglob("*") if path.is_file()} == before
-    with pytest.raises(DataError, match="pass --overwrite"):
-        append_events(old, old.path, tmp_path / "more.csv")
-    with pytest.raises(DataError, match="expected raw files outside the folder to overwrite"):
-        append_events(old, old.path, tmp_path / "more.csv", overwrite=True)
+    for overwrite in (False, True):
+        with pytest.raises(
+            DataError, match=r"^expected a new folder, but .*old is what it is to be made of; choose"
+        ):
+            append_events(old, old.path, tmp_path / "more.csv", overwrite=overwrite)
 
 
 def test_a_build_names_no_parent(old: Dataset) -> None:

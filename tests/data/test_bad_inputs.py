@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -167,6 +168,14 @@ def test_a_bad_input_gives_one_line_and_leaves_nothing(spoil: Spoil, told: str, 
         build(tmp_path / "out" / "data", sources)
     assert "\n" not in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "events.csv")
+    with pytest.raises(
+        DataError, match=r"^expected a file, but .*events\.csv is a pipe or a device; write its"
+    ):
+        build(tmp_path / "data", Sources(events=tmp_path / "events.csv"))
 
 
 @settings(max_examples=150, deadline=None)

@@ -190,5 +190,5 @@ def test_nothing_that_stands_there_is_replaced_unasked(folder: Path, tmp_path: P
     with pytest.raises(DataError, match="pass --overwrite"):
         import_mmrec(folder, tmp_path / "out")
     assert import_mmrec(folder, tmp_path / "out", overwrite=True).manifest_hash == first.manifest_hash
-    with pytest.raises(DataError, match="expected raw files outside the folder to overwrite"):
+    with pytest.raises(DataError, match="is what it is to be made of; choose another"):
         import_mmrec(folder, folder, overwrite=True)

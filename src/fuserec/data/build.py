@@ -74,6 +74,9 @@ def refuse_place(out: Path, raw: Iterable[Path], *, overwrite: bool) -> None:
         raise DataError(f"cannot write {out}: {error.strerror or error}") from error
     if not exists:
         return
+    raw = list(raw)
+    if any(Path(path).resolve() == out.resolve() for path in raw):
+        raise DataError(f"expected a new folder, but {out} is what it is to be made of; choose another")
     if not overwrite:
         raise DataError(f"expected a new folder, but {out} exists; choose another or pass --overwrite")
     for path in raw:

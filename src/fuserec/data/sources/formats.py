@@ -55,7 +55,7 @@ def require_file(path: Path, suffixes: Iterable[str], *, packed: Iterable[str] =
         packed: those that may have ``.gz`` or ``.zst`` behind them.
 
     Raises:
-        DataError: the file is missing, a folder, empty, of another format, or its name no UTF-8.
+        DataError: the file is missing, a folder, a pipe, empty, of another format, or its name no UTF-8.
     """
     try:
         str(path).encode()
@@ -65,6 +65,8 @@ def require_file(path: Path, suffixes: Iterable[str], *, packed: Iterable[str] =
         if path.is_dir():
             raise DataError(f"expected a file, but {path} is a folder")
         size = path.stat().st_size
+        if not path.is_file():  # opening a pipe would wait until someone writes
+            raise DataError(f"expected a file, but {path} is a pipe or a device; write its content to a file")
         with path.open("rb"):
             pass
     except FileNotFoundError as error:
