@@ -239,7 +239,7 @@ def test_a_cold_item_is_what_its_neighbours_are() -> None:
         ({"dim": 0}, "dim must be at least 1"),
         ({"num_layers": -1}, "num_layers must be at least 0"),
         ({"item_layers": 0}, "item_layers must be at least 1"),
-        ({"num_neighbours": 0}, "neighbours of at least 1"),
+        ({"num_neighbours": 0}, "expected num_neighbours of at least 1, got 0"),
         ({"kept_share": 0.0}, "kept_share must be above 0 and at most 1"),
         ({"kept_share": 1.1}, "kept_share must be above 0 and at most 1"),
         ({"weights": {"text": -1.0}}, "weight of at least 0"),

@@ -15,6 +15,7 @@ LOSS_WEIGHTS = {
     "lightgcn": {"bpr": 1.0, "l2": 1e-4},
     "mgcn": {"bpr": 1.0, "contrastive": 0.01, "l2": 1e-4},
     "tmfun": {"bpr": 1.0, "contrastive": 0.03, "l2": 1e-4},
+    "tmfun_plus": {"bpr": 1.0, "l2": 1e-4},
 }
 
 RecipeOf = Callable[..., Recipe]

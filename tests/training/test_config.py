@@ -285,6 +285,7 @@ def test_an_override_below_a_value_is_refused(tmfun: Path) -> None:
 POSITIVE = st.floats(1e-6, 1e6)
 SHARE = st.floats(0, 1)
 POSITIVE_SHARE = st.floats(0, 1, exclude_min=True)
+SHARE_BELOW_1 = st.floats(0, 1, exclude_max=True)
 WEIGHTS = st.dictionaries(st.sampled_from(["text", "image", "audio"]), POSITIVE, max_size=3)
 SIZES = st.integers(1, 10**9)
 
@@ -346,6 +347,23 @@ FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "same_above": SHARE,
             "graph_features": SIZES,
             "modalities": st.lists(st.text(max_size=5), max_size=3, unique=True),
+        },
+    ),
+    "tmfun_plus": st.fixed_dictionaries(
+        {},
+        optional={
+            "dim": SIZES,
+            "num_layers": SIZES,
+            "item_layers": SIZES,
+            "num_neighbours": SIZES,
+            "weights": WEIGHTS,
+            "behaviour_weight": POSITIVE,
+            "behaviour_neighbours": SIZES,
+            "regularisation": POSITIVE,
+            "max_items": SIZES,
+            "history": st.booleans(),
+            "kept_share": POSITIVE_SHARE,
+            "thinned_share": SHARE_BELOW_1,
         },
     ),
 }

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from fuserec.batch import Corpus
 from fuserec.errors import ConfigError
-from fuserec.models.content_knn import check_weights, content_neighbours, weighted_sum
+from fuserec.models.content_knn import content_neighbours, weighted_sum
 from fuserec.models.ease import EaseConfig, ease_weights
 from fuserec.models.item_knn import ItemKnnConfig, shrunk_cosine
 from fuserec.models.item_to_item import ItemToItem
+from fuserec.models.modalities import check_weights
 from fuserec.ops.graph import normalise
 from fuserec.ops.sum_rows import SparseRows
 from fuserec.shapes import Float

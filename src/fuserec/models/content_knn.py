@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 import torch
 
 from fuserec.batch import Corpus
-from fuserec.errors import ConfigError
 from fuserec.models.item_to_item import ItemToItem
-from fuserec.models.modalities import choose, neighbour_graph
+from fuserec.models.modalities import check_weights, choose, neighbour_graph
 from fuserec.ops.graph import symmetric_neighbours
 from fuserec.ops.sum_rows import SparseRows
 
-__all__ = ["ContentKnn", "ContentKnnConfig", "check_weights", "content_neighbours", "weighted_sum"]
+__all__ = ["ContentKnn", "ContentKnnConfig", "content_neighbours", "weighted_sum"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,18 +86,3 @@ def weighted_sum(parts: list[tuple[float, SparseRows]]) -> SparseRows:
         torch.cat([weight * matrix.values for weight, matrix in parts]),
         shape=(first.num_rows, first.num_columns),
     )
-
-
-def check_weights(weights: Mapping[str, float], neighbours: int) -> None:
-    """Check the options that all content graphs share.
-
-    Raises:
-        ConfigError: a weight is negative, all are 0, or ``neighbours`` is below 1.
-    """
-    for name, weight in weights.items():
-        if not weight >= 0:
-            raise ConfigError(f"expected a weight of at least 0 for {name!r}, got {weight}")
-    if weights and not any(weights.values()):
-        raise ConfigError(f"expected a weight above 0 for at least one modality, got {dict(weights)}")
-    if neighbours < 1:
-        raise ConfigError(f"expected neighbours of at least 1, got {neighbours}")

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from fuserec.batch import Corpus, Modality, PairBatch
 from fuserec.errors import ConfigError
 from fuserec.losses import bpr
-from fuserec.models.content_knn import check_weights
-from fuserec.models.modalities import choose, neighbour_graph, others_first
+from fuserec.models.modalities import check_weights, choose, neighbour_graph, others_first
 from fuserec.models.two_tower import TwoTower
 from fuserec.nn import Collaborative, FrozenGraph, PrunedGraph, xavier_uniform
 from fuserec.ops.graph import SparseMatrix, layer_mean, normalise, propagate
@@ -55,7 +54,7 @@ class FreedomConfig:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if not 0.0 < self.kept_share <= 1.0:
             raise ConfigError(f"kept_share must be above 0 and at most 1, got {self.kept_share}")
-        check_weights(self.weights, self.num_neighbours)
+        check_weights(self.weights, self.num_neighbours, option="num_neighbours")
 
 
 class Freedom(nn.Module):

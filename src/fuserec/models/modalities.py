@@ -1,4 +1,4 @@
-"""The modalities that a model asks for, and the neighbours of items in one of them.
+"""The modalities that a model asks for, their weights, and the neighbours of items in one of them.
 
 Shape legend
     I  items   K  neighbours
@@ -6,7 +6,7 @@ Shape legend
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -16,7 +16,27 @@ from fuserec.errors import ConfigError, nearest
 from fuserec.ops.knn import cosine_knn
 from fuserec.shapes import Bool
 
-__all__ = ["choose", "neighbour_graph", "others_first"]
+__all__ = ["check_weights", "choose", "neighbour_graph", "others_first"]
+
+
+def check_weights(weights: Mapping[str, float], neighbours: int, *, option: str = "neighbours") -> None:
+    """Check the options that all content graphs share.
+
+    Args:
+        weights: of the modalities by name.
+        neighbours: of an item.
+        option: what the model calls the latter.
+
+    Raises:
+        ConfigError: a weight is negative, all are 0, or ``neighbours`` is below 1.
+    """
+    for name, weight in weights.items():
+        if not weight >= 0:
+            raise ConfigError(f"expected a weight of at least 0 for {name!r}, got {weight}")
+    if weights and not any(weights.values()):
+        raise ConfigError(f"expected a weight above 0 for at least one modality, got {dict(weights)}")
+    if neighbours < 1:
+        raise ConfigError(f"expected {option} of at least 1, got {neighbours}")
 
 
 def choose(corpus: Corpus, names: Iterable[str]) -> list[Modality]:

@@ -27,6 +27,7 @@ from fuserec.models.mgcn import Mgcn, MgcnConfig
 from fuserec.models.popularity import Popularity, PopularityConfig, PopularityScorer
 from fuserec.models.protocol import ClosedForm, Gradient, Scorer
 from fuserec.models.tmfun import Tmfun, TmfunConfig
+from fuserec.models.tmfun_plus import TmfunPlus, TmfunPlusConfig
 from fuserec.models.two_tower import TwoTower
 
 __all__ = ["CLOSED_FORMS", "GRADIENT_MODELS", "SCORERS", "config_class"]
@@ -59,6 +60,9 @@ GRADIENT_MODELS: dict[str, _Gradient] = {
     "lightgcn": _Gradient(LightGcnConfig, lambda config, corpus, g: LightGcn(config, corpus, generator=g)),
     "mgcn": _Gradient(MgcnConfig, lambda config, corpus, g: Mgcn(config, corpus, generator=g)),
     "tmfun": _Gradient(TmfunConfig, lambda config, corpus, g: Tmfun(config, corpus, generator=g)),
+    "tmfun_plus": _Gradient(
+        TmfunPlusConfig, lambda config, corpus, g: TmfunPlus(config, corpus, generator=g)
+    ),
 }
 
 SCORERS: dict[str, type[Scorer]] = {

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fuserec.batch import Histories, Queries
-from fuserec.shapes import Bool, Float
+from fuserec.shapes import Bool, Float, Int
 
 __all__ = ["TwoTower"]
 
@@ -28,6 +28,7 @@ class TwoTower:
         item: (I, D) vectors to score against.
         fold: (I, D) what one item of a history contributes to a new user's vector.
         foldable: (I,) items that contribute at all (those with a training interaction).
+        mean_fold: (I, D) what an item contributes to a mean over the history, for models whose users have one.
     """
 
     kind: ClassVar[str] = "two_tower"
@@ -36,6 +37,7 @@ class TwoTower:
     item: Float[Tensor, "I D"]
     fold: Float[Tensor, "I D"]
     foldable: Bool[Tensor, " I"]
+    mean_fold: Float[Tensor, "I D"] | None = None
 
     @property
     def num_items(self) -> int:
@@ -46,7 +48,7 @@ class TwoTower:
         """(B, D): the trained row, or by fold-in for rows of -1.
 
         Paper: TMFUN, part 2, "New users": z_u = sum over the distinct items of the history of fold_i /
-        sqrt(their number).
+        sqrt(their number); plus the mean of their mean_fold_i.
         """
         vectors = F.embedding(queries.users.clamp_min(0), self.user)
         unseen = queries.users < 0
@@ -62,20 +64,26 @@ class TwoTower:
         used = self.foldable[items]
         rows, items = rows[used], items[used]
         count = torch.bincount(rows, minlength=len(histories)).clamp_min(1)
-        total = torch.zeros(len(histories), self.fold.shape[1], dtype=self.fold.dtype).index_add(
-            0, rows, self.fold[items]
-        )
-        return total / count.sqrt()[:, None]
+        vectors = _sums(self.fold[items], rows, len(histories)) / count.sqrt()[:, None]
+        if self.mean_fold is not None:
+            vectors += _sums(self.mean_fold[items], rows, len(histories)) / count[:, None]
+        return vectors
 
     def scores(self, queries: Queries, items: slice) -> Float[Tensor, "B J"]:
         """(B, J) inner products."""
         return self.user_vectors(queries) @ self.item[items].T
 
     def tensors(self) -> dict[str, Tensor]:
-        """The four attributes."""
-        return {"user": self.user, "item": self.item, "fold": self.fold, "foldable": self.foldable}
+        """The attributes."""
+        tensors = {"user": self.user, "item": self.item, "fold": self.fold, "foldable": self.foldable}
+        return tensors if self.mean_fold is None else tensors | {"mean_fold": self.mean_fold}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> TwoTower:
         """Take back what `tensors` gave."""
         return cls(**tensors)
+
+
+def _sums(x: Float[Tensor, "T D"], rows: Int[Tensor, " T"], num_rows: int) -> Float[Tensor, "N D"]:
+    """(N, D) sum of the rows of x that belong to each row."""
+    return torch.zeros(num_rows, x.shape[1], dtype=x.dtype).index_add(0, rows, x)

@@ -93,6 +93,10 @@ class SparseMatrix:
         rows, _, values = self.entries()
         return torch.zeros(self.shape[0], dtype=values.dtype, device=values.device).index_add(0, rows, values)
 
+    def row_counts(self) -> Int[Tensor, " N"]:
+        """(N,) number of stored entries of each row."""
+        return self.forward.crow_indices().long().diff()
+
     def column_counts(self) -> Int[Tensor, " M"]:
         """(M,) number of stored entries of each column."""
         return self.backward.crow_indices().long().diff()
