@@ -31,12 +31,13 @@ def stacked(old: pl.DataFrame, new: pl.DataFrame, path: Path) -> pl.DataFrame:
     except pl.exceptions.PolarsError as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"expected columns of the types that the dataset has in {path}: {reason}") from error
-    _require_exact(old, both.schema, "the dataset")
-    _require_exact(new, both.schema, str(path))
+    _require_exact(old, both, "the dataset")
+    _require_exact(new, both, str(path))
     return both
 
 
-def _require_exact(frame: pl.DataFrame, types: pl.Schema, place: str) -> None:
+def _require_exact(frame: pl.DataFrame, both: pl.DataFrame, place: str) -> None:
     for column in frame:
-        if types[column.name].is_numeric():
-            require_exact(column, types[column.name], lambda _: place)
+        kind = both[column.name].dtype
+        if kind.is_numeric():
+            require_exact(column, kind, lambda _: place)
