@@ -58,6 +58,7 @@ def test_entries_at_the_same_place_are_added_up() -> None:
     assert matrix.backward.to_dense().tolist() == [[5.0, 0.0], [0.0, 0.0], [0.0, 3.0]]
     assert [part.tolist() for part in matrix.entries()] == [[0, 1], [0, 2], [5.0, 3.0]]
     assert matrix.row_sums().tolist() == [5.0, 3.0]
+    assert matrix.row_counts().tolist() == [1, 1]
     assert matrix.column_counts().tolist() == [1, 0, 1]
     assert matrix.shape == (2, 3)
 
@@ -283,6 +284,7 @@ def test_every_distinct_pair_is_weighed_once_by_both_degrees() -> None:
     expected[2, 3] = 1 / (1 * 2) ** 0.5
     torch.testing.assert_close(matrix.dense(), expected)
     assert torch.equal(matrix.backward.to_dense(), matrix.dense().T)
+    assert matrix.row_counts().tolist() == [2, 0, 1]
     assert matrix.column_counts().tolist() == [0, 1, 0, 2]
 
 
