@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import pytest
@@ -10,7 +9,6 @@ from torch import Tensor
 from fuserec.batch import Corpus, KnnGraph, Modality, PairBatch
 from fuserec.errors import ConfigError
 from fuserec.models.freedom import Freedom, FreedomConfig, frozen_item_graph
-from fuserec.nn.pruned_graph import prune
 from fuserec.testing.contract import GradientContract
 from fuserec.testing.corpora import tiny_corpus
 
@@ -143,39 +141,6 @@ def test_the_losses_are_the_literal_ones_in_value_and_gradient(num_layers: int, 
 # -- pruning
 
 
-def test_pruning_keeps_the_share_and_each_pair_once() -> None:
-    kept = prune(torch.rand(1000) + 0.1, share=0.2, generator=torch.Generator().manual_seed(0))
-    assert len(kept) == 200
-    assert len(kept.unique()) == 200
-
-
-def test_a_pair_is_kept_in_proportion_to_its_weight() -> None:
-    """One of three is kept: the chances are 1/6, 2/6, 3/6, within five standard deviations of 6,000 draws."""
-    rng = torch.Generator().manual_seed(0)
-    weights = torch.tensor([1.0, 2.0, 3.0])
-    counts = torch.zeros(3)
-    for _ in range(6000):
-        counts[prune(weights, share=0.34, generator=rng)] += 1
-    for count, chance in zip(counts.tolist(), (1 / 6, 2 / 6, 3 / 6), strict=True):
-        assert abs(count - 6000 * chance) < 5 * math.sqrt(6000 * chance * (1 - chance))
-
-
-def test_what_is_pruned_is_the_training_graph_and_popular_pairs_go_first() -> None:
-    """Of 400 epochs: a pair is in fewer graphs the larger d_u d_i is, and no other pair is in any."""
-    model = built(small(), kept_share=0.2)
-    full = model.collaborative.graph.matrix.dense()
-    counts = torch.zeros_like(full)
-    for _ in range(400):
-        model.begin_epoch()
-        kept = model.pruned.matrix.dense() > 0
-        assert int(kept.sum()) == int((full > 0).sum() * 0.2)
-        counts += kept
-    assert not counts[full == 0].any()
-    by_weight = counts[full > 0][full[full > 0].argsort()]
-    quarter = len(by_weight) // 4
-    assert by_weight[:quarter].mean() < 0.75 * by_weight[-quarter:].mean()
-
-
 def test_every_epoch_has_its_own_graph_and_the_same_seed_the_same_graphs() -> None:
     first, again = built(small(), kept_share=0.5), built(small(), kept_share=0.5)
     graphs = []
@@ -201,15 +166,6 @@ def test_a_model_with_the_saved_state_goes_on_with_the_same_graphs() -> None:
     first.begin_epoch()
     other.begin_epoch()
     assert torch.equal(first.pruned.matrix.dense(), other.pruned.matrix.dense())
-
-
-def test_the_pruned_graph_is_normalised_by_what_is_left() -> None:
-    model = built(small(), kept_share=0.5)
-    model.begin_epoch()
-    found = model.pruned.matrix.dense()
-    edges = (found > 0).double()
-    expected = edges / (edges.sum(1, keepdim=True) * edges.sum(0)).clamp_min(1).sqrt()
-    torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=1e-6)
 
 
 def test_scores_come_from_the_whole_graph() -> None:
