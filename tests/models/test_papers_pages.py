@@ -32,8 +32,8 @@ def exists(name: str) -> bool:
     """A dotted name below fuserec, or one that begins with a class or function of a model file."""
     first, *rest = name.split(".")
     starts: list[object] = [module for module in MODELS if hasattr(module, first)]
-    if starts:
-        return any(_reaches(start, [first, *rest]) for start in starts)
+    if any(_reaches(start, [first, *rest]) for start in starts):
+        return True
     module: object = fuserec
     parts = [first, *rest]
     while parts and isinstance(module, ModuleType):
@@ -77,4 +77,7 @@ def test_a_name_that_is_not_there_is_noticed() -> None:
     assert exists("losses.bpr")
     assert not exists("Tmfun.fusion")
     assert not exists("losses.bpr.other")
+    assert exists("nn.pruned_graph.prune")
+    assert not exists("nn.pruned_graph.draw")
+    assert not exists("Tmfun.fusion.fuse")
     assert not exists("nothing.at_all")
