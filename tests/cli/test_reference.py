@@ -19,6 +19,7 @@ COMMANDS = [
     "data lint",
     "data sample",
     "data append",
+    "data shuffle",
     "data fetch",
     "data import-mmrec",
     "data export",

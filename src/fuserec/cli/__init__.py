@@ -33,6 +33,7 @@ from fuserec.cli import (
     recipes,
     recommend,
     sample,
+    shuffle,
     similar,
     sweep,
     train,
@@ -104,6 +105,7 @@ app = typer.Typer(
 app.command("demo")(demo.command)
 data.app.command("sample")(sample.sample)
 data.app.command("append")(append.command)
+data.app.command("shuffle")(shuffle.command)
 data.app.command("fetch")(fetch.command)
 data.app.command("import-mmrec")(data_exchange.import_mmrec_command)
 data.app.command("export")(data_exchange.export_command)

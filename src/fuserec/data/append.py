@@ -382,6 +382,7 @@ def _manifest(
     return planned.model_copy(
         update={
             "parent": dataset.manifest_hash,
+            "shuffle_seed": parent.shuffle_seed,
             "sources": sources,
             "columns": {
                 "events": parent.columns["events"],

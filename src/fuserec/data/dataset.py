@@ -104,6 +104,12 @@ class Dataset:
         """``user`` and ``item`` rows, ``time`` and ``rating`` where there are any, and all other columns."""
         return _read_frame(self.path, "interactions.parquet")
 
+    def rejected(self) -> pl.DataFrame:
+        """The rows of the log that were left out, with ``line`` and ``reason``; empty if none was."""
+        if "rejected.parquet" not in self.manifest.files:
+            return pl.DataFrame()
+        return _read_frame(self.path, "rejected.parquet")
+
     def parts(self, split: str | None = None) -> pl.Series:
         """``train``, ``valid`` or ``test`` for every row of the interactions; None takes the only split.
 

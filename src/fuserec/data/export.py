@@ -87,6 +87,10 @@ def _write_mmrec(folder: Path, name: str, job: _Job) -> None:
     items = pl.DataFrame([dataset.item_ids.alias("item_id"), dataset.items["row"].alias("itemID")])
     _write_table(folder / USER_IDS, users)
     _write_table(folder / ITEM_IDS, items)
+    if dataset.manifest.shuffle_seed is not None:
+        job.notes.append(
+            f"left out, since the format has no place for it: that the features are shuffled (seed {dataset.manifest.shuffle_seed})"
+        )
     for modality, entry in dataset.manifest.modalities.items():
         if entry.features is None:
             continue

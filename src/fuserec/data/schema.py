@@ -275,7 +275,8 @@ class ModalityEntry(_Entry):
 class Manifest(_Entry):
     """manifest.json: all that is to be known of a dataset without reading it.
 
-    ``parent`` is the hash of the dataset that this one was appended to; what a build makes has none.
+    ``parent`` is the hash of the dataset that this one was made of; what a build makes has none. ``shuffle_seed`` says
+    that the content of the items was dealt anew among them, and by which seed; None where every item has its own.
     """
 
     format: str
@@ -294,9 +295,11 @@ class Manifest(_Entry):
     report: Report
     files: dict[str, FileEntry]
     parent: str | None = None
+    shuffle_seed: int | None = None
 
     @model_serializer(mode="wrap")
-    def _without_empty_parent(self, handler: Callable[[Any], Any]) -> dict[str, Any]:
+    def _without_empty_origin(self, handler: Callable[[Any], Any]) -> dict[str, Any]:
         # Left out, so that the manifest of a build, and with it the name of the dataset, is what it was before.
         value: dict[str, Any] = handler(self)
-        return value if self.parent is not None else {key: value[key] for key in value if key != "parent"}
+        empty = {key for key in ("parent", "shuffle_seed") if value[key] is None}
+        return {key: value[key] for key in value if key not in empty}

@@ -23,6 +23,9 @@ def _lines(manifest: Manifest) -> Iterator[str]:
     if manifest.synthetic:
         yield "**Synthetic: made by a program, not by people.**"
         yield ""
+    if manifest.shuffle_seed is not None:
+        yield f"**Shuffled: features and graphs dealt anew among the items (seed {manifest.shuffle_seed}), as a control.**"
+        yield ""
     files = ", ".join(source.name for source in manifest.sources.values())
     yield f"Built from {files} by {manifest.writer}, format version {manifest.format_version}."
     yield ""
