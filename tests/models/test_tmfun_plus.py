@@ -173,6 +173,16 @@ class Literal:
                 total = total + g[j]
         return z + self.weights["history_scale"] * total / len(history)
 
+    def item(self, i: int, z: Tensor, g: Tensor) -> Tensor:
+        """(4) and (7), on the whole graph."""
+        if self.warm[i]:
+            return z[i] + g[i]
+        total, weight = torch.zeros_like(z[i]), 0.0
+        for j in range(self.items):
+            if self.warm[j]:
+                total, weight = total + self.whole[i, j] * (z[j] + g[j]), weight + float(self.whole[i, j])
+        return self.config.cold_scale * total / weight if weight > 0 else torch.zeros_like(total)
+
     def history_of(self, u: int) -> list[int]:
         return sorted(i for v, i in self.pairs if v == u)
 
@@ -211,6 +221,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "whole graphs": ({}, {"kept_share": 1.0, "thinned_share": 0.0}),
     "few entries": ({}, {"kept_share": 0.05, "thinned_share": 0.9}),
     "pairs repeat": ({"repeats": True}, {}),
+    "louder cold items": ({}, {"cold_scale": 3.5}),
 }
 
 
@@ -258,15 +269,15 @@ def test_the_item_graph_is_the_literal_one_and_an_epoch_sees_a_share_of_its_entr
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_scorer_is_the_literal_one_on_whole_graphs_for_cold_items_and_new_users_too(name: str) -> None:
-    """Eq. (1) to (5)."""
+    """Eq. (1) to (5) and (7)."""
     model, literal, _ = case(name)
     scorer = model.scorer()
     (z_user, z_item), g = literal.z(literal.pairs), literal.g(literal.whole)
     for u in range(literal.users):
         assert_close(scorer.user[u], literal.user(z_user[u], g, literal.history_of(u)).detach())
     assert literal.warm.count(False) == 3
-    for i, warm in enumerate(literal.warm):
-        assert_close(scorer.item[i], (z_item[i] + g[i] if warm else g[i]).detach())
+    for i in range(literal.items):
+        assert_close(scorer.item[i], literal.item(i, z_item, g).detach())
     cold = literal.warm.index(False)
     histories = [[0, 5, 9], [cold, 7, 7], [cold], [], list(range(literal.items))]
     no_content = torch.zeros_like(g)
@@ -356,11 +367,11 @@ def test_a_user_of_one_item_has_no_history_while_training() -> None:
 
 
 def test_a_cold_item_by_hand() -> None:
-    """Item 2 is cold and a neighbour of 0: both rows of A are 1/2, 1/2. Its own embedding counts for nobody."""
+    """Item 2 is cold and a neighbour of 0: both rows of A are 1/2, 1/2. It is twice item 0, its own embedding counts for nobody."""
     model = by_hand(num_users=1, pairs=[(0, 0), (0, 1)], neighbours=[2, -1, 0])
     set_to(model, user=[1.0], item=[2.0, 4.0, 100.0], history_scale=2.0)
     scorer = model.scorer()
-    assert scorer.item.squeeze(1).tolist() == pytest.approx([2 + 1, 4 + 4, 1])
+    assert scorer.item.squeeze(1).tolist() == pytest.approx([2 + 1, 4 + 4, 2 * 3])
     assert scorer.user.squeeze(1).tolist() == pytest.approx([1 + 2 * (1 + 4) / 2])
     assert scorer.foldable.tolist() == [True, True, False]
 
@@ -458,6 +469,7 @@ def test_the_saved_state_is_the_parameters_and_the_two_draws() -> None:
         ({"kept_share": 1.1}, "kept_share must be above 0 and at most 1, got 1.1"),
         ({"thinned_share": -0.1}, "thinned_share must be at least 0 and below 1, got -0.1"),
         ({"thinned_share": 1.0}, "thinned_share must be at least 0 and below 1, got 1.0"),
+        ({"cold_scale": 0.0}, "cold_scale must be above 0, got 0.0"),
         ({"weights": {"text": -1.0}}, "weight of at least 0 for 'text'"),
         ({"weights": {"text": 0.0}}, "weight above 0 for at least one modality"),
     ],

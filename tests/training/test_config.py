@@ -364,6 +364,7 @@ FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "history": st.booleans(),
             "kept_share": POSITIVE_SHARE,
             "thinned_share": SHARE_BELOW_1,
+            "cold_scale": POSITIVE,
         },
     ),
 }

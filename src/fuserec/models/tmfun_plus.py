@@ -59,6 +59,9 @@ class TmfunPlusConfig:
     """Share of the training pairs in the user-item graph of an epoch, drawn anew for each, above 0, at most 1."""
     thinned_share: float = 0.5
     """Share of the item graphs' entries that an epoch goes without, at least 0, below 1."""
+    cold_scale: float = 2.0
+    """How loud an item without interactions is beside the mean of its neighbours, above 0. A mean is shorter than what it is
+    the mean of, so 1 hides new items behind all others."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -75,6 +78,8 @@ class TmfunPlusConfig:
             raise ConfigError(f"kept_share must be above 0 and at most 1, got {self.kept_share}")
         if not 0.0 <= self.thinned_share < 1.0:
             raise ConfigError(f"thinned_share must be at least 0 and below 1, got {self.thinned_share}")
+        if not self.cold_scale > 0.0:
+            raise ConfigError(f"cold_scale must be above 0, got {self.cold_scale}")
         check_weights(self.weights, self.num_neighbours, option="num_neighbours")
 
 
@@ -157,16 +162,29 @@ class TmfunPlus(nn.Module):
 
     @torch.no_grad()
     def scorer(self) -> TwoTower:
-        """Both towers on the whole graphs; cold items are what their neighbours are."""
+        """Both towers on the whole graphs; cold items are what their neighbours are. Eq. (4), (5), (7)."""
         user_UD, z_ID = self.collaborative()
         g_ID = self.neighbour_view(self.item_graph.full.matrix)
         return TwoTower(
             user=user_UD + self.history_scale * propagate(self.history.matrix, g_ID),
-            item=z_ID.index_fill(0, self.cold, 0.0) + g_ID,
+            item=self.with_cold_items(z_ID + g_ID),
             fold=self.collaborative.fold(),
             foldable=self.collaborative.warm_I,
             mean_fold=self.history_scale * g_ID,
         )
+
+    def with_cold_items(self, item: Float[Tensor, "I D"]) -> Float[Tensor, "I D"]:
+        """The vectors, with c times the weighted mean of its warm neighbours in A for each cold item. Eq. (7).
+
+        Zero where it has no such neighbour.
+        """
+        graph = self.item_graph.full.matrix
+        warm_I1 = self.collaborative.warm_I[:, None].to(item.dtype)
+        weight_I1 = propagate(graph, warm_I1)[self.cold]
+        total_CD = propagate(graph, item * warm_I1)[self.cold]
+        found_C1 = weight_I1 > 0
+        mean_CD = torch.where(found_C1, total_CD / torch.where(found_C1, weight_I1, 1.0), 0.0)
+        return item.index_copy(0, self.cold, self.config.cold_scale * mean_CD)
 
 
 def item_graph(config: TmfunPlusConfig, corpus: Corpus) -> SparseMatrix:
