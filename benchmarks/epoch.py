@@ -23,7 +23,8 @@ from measure import interleaved, median_ratio, parser_of, report
 from fuserec.batch import Corpus
 from fuserec.models.freedom import Freedom, FreedomConfig
 from fuserec.models.lightgcn import LightGcn, LightGcnConfig
-from fuserec.models.tmfun import Tmfun, TmfunConfig
+from fuserec.models.tmfun import Tmfun
+from fuserec.models.tmfun_config import TmfunConfig
 from fuserec.models.tmfun_plus import TmfunPlus, TmfunPlusConfig
 from fuserec.ops.graph import layer_mean
 from fuserec.training.loop import train_epoch

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from fuserec.batch import Corpus, KnnGraph, Modality, PairBatch, Pairs
 from fuserec.errors import ConfigError
-from fuserec.models.tmfun import ModalityGraph, Tmfun, TmfunConfig
+from fuserec.models.modality_graph import ModalityGraph
+from fuserec.models.tmfun import Tmfun
+from fuserec.models.tmfun_config import TmfunConfig
 from fuserec.models.two_tower import TwoTower
 from fuserec.testing.contract import GradientContract, permute_items
 from fuserec.testing.corpora import NUM_GROUPS, tiny_corpus

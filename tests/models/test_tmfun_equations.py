@@ -18,7 +18,9 @@ import torch
 from torch import Tensor
 
 from fuserec.batch import Corpus, Histories, KnnGraph, PairBatch
-from fuserec.models.tmfun import ModalityGraph, Tmfun, TmfunConfig
+from fuserec.models.modality_graph import ModalityGraph
+from fuserec.models.tmfun import Tmfun
+from fuserec.models.tmfun_config import TmfunConfig
 from fuserec.testing.corpora import tiny_corpus
 
 

@@ -11,7 +11,8 @@ import torch
 
 from fuserec.batch import Corpus, Modality
 from fuserec.errors import ConfigError
-from fuserec.models.tmfun import Tmfun, TmfunConfig
+from fuserec.models.tmfun import Tmfun
+from fuserec.models.tmfun_config import TmfunConfig
 from fuserec.testing.corpora import tiny_corpus
 
 

@@ -26,7 +26,8 @@ from fuserec.models.lightgcn import LightGcn, LightGcnConfig
 from fuserec.models.mgcn import Mgcn, MgcnConfig
 from fuserec.models.popularity import Popularity, PopularityConfig, PopularityScorer
 from fuserec.models.protocol import ClosedForm, Gradient, Scorer
-from fuserec.models.tmfun import Tmfun, TmfunConfig
+from fuserec.models.tmfun import Tmfun
+from fuserec.models.tmfun_config import TmfunConfig
 from fuserec.models.tmfun_plus import TmfunPlus, TmfunPlusConfig
 from fuserec.models.two_tower import TwoTower
 

@@ -12,84 +12,24 @@ Shape legend
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import combinations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fuserec.batch import Corpus, Modality, PairBatch
-from fuserec.errors import ConfigError
+from fuserec.batch import Corpus, PairBatch
 from fuserec.losses import bpr, info_nce
-from fuserec.models.modalities import choose, neighbour_graph
+from fuserec.models.modalities import choose
+from fuserec.models.modality_graph import ModalityGraph
+from fuserec.models.tmfun_config import TmfunConfig
 from fuserec.models.two_tower import TwoTower
-from fuserec.nn import Collaborative, FrozenGraph, xavier_uniform
+from fuserec.nn import Collaborative, xavier_uniform
 from fuserec.ops.fusion import attend, unit_or_zero
-from fuserec.ops.graph import SparseMatrix, knn_adjacency, knn_entries, mixed_propagate, propagate
-from fuserec.ops.nearest import float32_knn
-from fuserec.ops.spectral import leading_eigenvectors
+from fuserec.ops.graph import mixed_propagate
 from fuserec.shapes import Bool, Float, Int
 
-__all__ = ["ModalityGraph", "Tmfun", "TmfunConfig"]
-
-STEPS = (("late",), ("early", "late"), ("early", "multi", "late"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TmfunConfig:
-    """Options of TMFUN; "ours" marks a default that no source states."""
-
-    dim: int = 64
-    """Width d of every embedding, at least 1 (the line's common setting)."""
-    num_layers: int = 2
-    """Propagation steps L on the user-item graph, at least 0 (Eq. 5)."""
-    item_layers: int = 1
-    """Propagation steps on the modality and item graphs, at least 1 (Eq. 4)."""
-    num_neighbours: int = 10
-    """Neighbours k in the modality graphs, at least 1 (Eq. 2; LATTICE)."""
-    frozen_share: float = 0.9
-    """lambda: share of the graph of raw features against the learnt one, 0 to 1 (Eq. 2; LATTICE)."""
-    directed: bool = False
-    """Keep the neighbour graphs directed instead of taking max(S, S^T)."""
-    feature_graph_input: str = "feature"
-    """What travels on the modality graphs: "feature" or "id" (Eq. 4)."""
-    steps: tuple[str, ...] = ("early", "multi", "late")
-    """Fusion steps: ("late",), ("early", "late") or all three (Eq. 6 to 8)."""
-    temperature: float = 0.5
-    """Temperature of the contrastive term, above 0 (Eq. 9)."""
-    same_above: float = 0.99
-    """Pairs of items with a larger cosine are no negatives of each other (Eq. 9)."""
-    graph_features: int = 256
-    """Leading eigenvectors that stand in for features where a modality has a graph only."""
-    modalities: tuple[str, ...] = ()
-    """Names of the modalities to use, in this order; empty means all."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name, least in (
-            ("dim", 1),
-            ("num_layers", 0),
-            ("item_layers", 1),
-            ("num_neighbours", 1),
-            ("graph_features", 0),
-        ):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if not 0.0 <= self.frozen_share <= 1.0:
-            raise ConfigError(f"frozen_share must be between 0 and 1, got {self.frozen_share}")
-        if not self.temperature > 0.0:
-            raise ConfigError(f"temperature must be above 0, got {self.temperature}")
-        if self.feature_graph_input not in ("feature", "id"):
-            raise ConfigError(
-                f"feature_graph_input must be 'feature' or 'id', got {self.feature_graph_input!r}"
-            )
-        if self.steps not in STEPS:
-            known = " or ".join(str(list(steps)) for steps in STEPS)
-            raise ConfigError(f"steps must be {known}, got {list(self.steps)}")
-        if len(set(self.modalities)) < len(self.modalities):
-            raise ConfigError(f"modalities must name each modality once, got {list(self.modalities)}")
+__all__ = ["Tmfun"]
 
 
 class Tmfun(nn.Module):
@@ -268,88 +208,6 @@ class Tmfun(nn.Module):
         weight_I1 = self.item_graph(warm_I1.to(z.dtype))
         mean = self.item_graph(warm_z) / torch.where(weight_I1 > 0, weight_I1, 1.0)
         return torch.where(warm_I1, z, torch.where(weight_I1 > 0, mean, 0.0))
-
-
-class ModalityGraph(nn.Module):
-    """Projection and graph of one modality: Eq. (1), (2) and its part of (4).
-
-    Content does not travel on the user graph, so P^m = A^m X^m is formed once an epoch, and a batch needs
-    only H^m = P^m W_m + (row sums of A^m) b_m for its own rows.
-
-    Args:
-        config: options of the model.
-        modality: features, a ready graph, or both.
-        generator: draws the projection, and the start of the eigenvectors where there are no features.
-    """
-
-    def __init__(self, config: TmfunConfig, modality: Modality, *, generator: torch.Generator) -> None:
-        super().__init__()
-        self.config = config
-        features = modality.features
-        knn = neighbour_graph(modality, config.num_neighbours)
-        frozen = knn_adjacency(knn, modality.present, directed=config.directed)
-        wanted = config.feature_graph_input == "feature"
-        if features is None and wanted and config.graph_features > 0:
-            features = leading_eigenvectors(frozen, config.graph_features, generator=generator)
-        self.uses_features = features is not None and wanted
-        self.learns_graph = self.uses_features and config.frozen_share < 1.0
-        self.frozen, self.adjacency = FrozenGraph(frozen), FrozenGraph(frozen)
-        self.register_buffer("features", features if self.uses_features else None, persistent=False)
-        self.register_buffer("present", modality.present, persistent=False)
-        self.register_buffer("travelled", None, persistent=False)
-        self.register_buffer("row_sums", frozen.row_sums(), persistent=False)
-        if features is not None and self.uses_features:
-            self.projection = nn.Linear(features.shape[1], config.dim)
-            nn.init.xavier_uniform_(self.projection.weight, generator=generator)
-            nn.init.zeros_(self.projection.bias)
-
-    features: Tensor | None
-    present: Tensor
-    travelled: Tensor | None
-    row_sums: Tensor
-
-    def projected(self) -> Float[Tensor, "I D"]:
-        """F^m = X^m W_m + b_m. Eq. (1)."""
-        result: Tensor = self.projection(self.features)
-        return result
-
-    @torch.no_grad()
-    def rebuild(self) -> None:
-        """A^m = lambda norm(frozen) + (1 - lambda) norm(topk cos F^m), detached; then P^m. Eq. (2), (4)."""
-        share = self.config.frozen_share
-        if self.learns_graph:
-            knn = float32_knn(self.projected(), self.present, self.config.num_neighbours)
-            learnt = knn_entries(knn, self.present, directed=self.config.directed)
-            self.adjacency.replace(_mix(self.frozen.matrix, learnt, share=share))
-        if self.features is not None and (self.learns_graph or self.travelled is None):
-            self.travelled = self.travel(self.features)
-            self.row_sums = self.travel(self.features.new_ones(len(self.present), 1))[:, 0]
-
-    def travel(self, x: Float[Tensor, "I D"]) -> Float[Tensor, "I D"]:
-        """X after all steps on this graph."""
-        for _ in range(self.config.item_layers):
-            x = propagate(self.adjacency.matrix, x)
-        return x
-
-    def features_of(
-        self, rows: Int[Tensor, " B"], *, ids: Callable[[], Float[Tensor, "I D"]]
-    ) -> Float[Tensor, "B D"]:
-        """H^m of the given rows; without features the IDs, which `ids` makes, travel instead. Eq. (4)."""
-        if self.travelled is None:
-            return F.embedding(rows, self.travel(ids()))
-        weight, bias = self.projection.weight, self.projection.bias
-        return torch.addmm(self.row_sums[rows, None] * bias, F.embedding(rows, self.travelled), weight.T)
-
-
-def _mix(one: SparseMatrix, other: tuple[Tensor, Tensor, Tensor], *, share: float) -> SparseMatrix:
-    """Share * one + (1 - share) * other, whose rows, columns and values are given."""
-    rows, columns, values = zip(one.entries(), other, strict=True)
-    return SparseMatrix.from_entries(
-        torch.cat(rows),
-        torch.cat(columns),
-        torch.cat([share * values[0], (1.0 - share) * values[1]]),
-        shape=one.shape,
-    )
 
 
 def _positives_first(batch: PairBatch, num_items: int) -> tuple[Int[Tensor, " B"], Int[Tensor, " C"], int]:

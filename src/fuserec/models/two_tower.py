@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fuserec.batch import Histories, Queries
-from fuserec.shapes import Bool, Float, Int
+from fuserec.models.fold_in import fold_in, user_vectors
+from fuserec.shapes import Bool, Float
 
 __all__ = ["TwoTower"]
 
@@ -45,29 +44,14 @@ class TwoTower:
         return len(self.item)
 
     def user_vectors(self, queries: Queries) -> Float[Tensor, "B D"]:
-        """(B, D): the trained row, or by fold-in for rows of -1.
-
-        Paper: TMFUN, part 2, "New users": z_u = sum over the distinct items of the history of fold_i /
-        sqrt(their number); plus the mean of their mean_fold_i.
-        """
-        vectors = F.embedding(queries.users.clamp_min(0), self.user)
-        unseen = queries.users < 0
-        if unseen.any():
-            rows = torch.nonzero(unseen).squeeze(1)
-            vectors = vectors.index_copy(0, rows, self.fold_in(queries.histories.select(rows)))
-        return vectors
+        """(B, D): the trained row, or by fold-in for rows of -1."""
+        return user_vectors(
+            queries, user=self.user, fold=self.fold, foldable=self.foldable, mean_fold=self.mean_fold
+        )
 
     def fold_in(self, histories: Histories) -> Float[Tensor, "B D"]:
         """(B, D) vectors of users known by their histories alone; zero for an empty one."""
-        histories = histories.distinct(num_items=self.num_items)
-        rows, items = histories.rows(), histories.items
-        used = self.foldable[items]
-        rows, items = rows[used], items[used]
-        count = torch.bincount(rows, minlength=len(histories)).clamp_min(1)
-        vectors = _sums(self.fold[items], rows, len(histories)) / count.sqrt()[:, None]
-        if self.mean_fold is not None:
-            vectors += _sums(self.mean_fold[items], rows, len(histories)) / count[:, None]
-        return vectors
+        return fold_in(histories, fold=self.fold, foldable=self.foldable, mean_fold=self.mean_fold)
 
     def scores(self, queries: Queries, items: slice) -> Float[Tensor, "B J"]:
         """(B, J) inner products."""
@@ -82,8 +66,3 @@ class TwoTower:
     def from_tensors(cls, tensors: dict[str, Tensor]) -> TwoTower:
         """Take back what `tensors` gave."""
         return cls(**tensors)
-
-
-def _sums(x: Float[Tensor, "T D"], rows: Int[Tensor, " T"], num_rows: int) -> Float[Tensor, "N D"]:
-    """(N, D) sum of the rows of x that belong to each row."""
-    return torch.zeros(num_rows, x.shape[1], dtype=x.dtype).index_add(0, rows, x)
