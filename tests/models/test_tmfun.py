@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fuserec.batch import Corpus, KnnGraph, Modality, PairBatch, Pairs
+from fuserec.batch import Corpus, Histories, KnnGraph, Modality, PairBatch, Pairs, Queries
 from fuserec.errors import ConfigError
 from fuserec.models.modality_graph import ModalityGraph
 from fuserec.models.tmfun import Tmfun
 from fuserec.models.tmfun_config import TmfunConfig
 from fuserec.models.two_tower import TwoTower
-from fuserec.testing.contract import GradientContract, permute_items
+from fuserec.testing.contract import GradientContract, all_scores, permute_items
 from fuserec.testing.corpora import NUM_GROUPS, tiny_corpus
 from fuserec.testing.strategies import corpora
 
@@ -57,6 +57,20 @@ class TestContractOfIdsOnTheGraphs(TestContract):
     config: ClassVar[Any] = TmfunConfig(**SMALL, feature_graph_input="id")
 
 
+class TestContractWithoutModalityGraphs(TestContract):
+    config: ClassVar[Any] = TmfunConfig(**SMALL, modality_graphs=False)
+
+
+class TestContractOfTheMeanInPlaceOfAttention(TestContract):
+    config: ClassVar[Any] = TmfunConfig(**SMALL, attention=False)
+    without_gradient: ClassVar[frozenset[str]] = frozenset({"early_query", "early_key"})
+
+
+class TestContractOfOneQueryForAllItems(TestContract):
+    config: ClassVar[Any] = TmfunConfig(**SMALL, scope="global")
+    without_gradient: ClassVar[frozenset[str]] = frozenset({"early_query"})
+
+
 class TestContractOfGraphsWithoutFeatures(TestContract):
     config: ClassVar[Any] = TmfunConfig(**SMALL, graph_features=6)
 
@@ -84,6 +98,12 @@ def graph_of(model: Tmfun, name: str) -> ModalityGraph:
     part = model.modalities[f"{name}_graph"]
     assert isinstance(part, ModalityGraph)
     return part
+
+
+def scored(model: Tmfun) -> Tensor:
+    corpus_users = len(model.collaborative.user)
+    everybody = Queries(users=torch.arange(corpus_users), histories=Histories.from_lists([[]] * corpus_users))
+    return all_scores(model.scorer(), everybody)
 
 
 def drawn_batch(corpus: Corpus, size: int, *, seed: int = 0) -> PairBatch:
@@ -240,6 +260,52 @@ def test_a_present_item_of_zero_features_gets_no_exploding_gradient() -> None:
         torch.stack(list(model.losses(drawn_batch(corpus, 200)).values())).sum().backward()
         sizes = [p.grad.abs().max().item() for p in model.parameters() if p.grad is not None]
         assert max(sizes) < 100
+
+
+def test_without_an_item_graph_all_steps_are_the_early_and_the_late_one() -> None:
+    # ablation A2, g := e: with H^I missing everywhere, the second step has e alone to choose
+    corpus = tiny_corpus()
+    whole, without = built(corpus), built(corpus, steps=("early", "late"))
+    with torch.no_grad():
+        for model in (whole, without):
+            model.collaborative.item.zero_()
+    assert not whole.id_features().any()
+    torch.testing.assert_close(scored(whole), scored(without))
+    with torch.no_grad():
+        whole.collaborative.item.fill_(1.0)
+        without.collaborative.item.fill_(1.0)
+    assert not torch.allclose(scored(whole), scored(without))
+
+
+def test_without_modality_graphs_the_features_are_the_projected_ones() -> None:
+    corpus = tiny_corpus()
+    model = built(corpus, modality_graphs=False)
+    every = torch.arange(corpus.num_items)
+    for name, modality, h_ID in zip(
+        ("text", "image"), corpus.modalities, model.modality_features(every), strict=True
+    ):
+        expected = graph_of(model, name).projected()
+        torch.testing.assert_close(h_ID[modality.present], expected[modality.present])
+        assert not h_ID[~modality.present].any()
+
+
+def test_the_mean_is_what_attention_gives_to_alternatives_that_are_alike() -> None:
+    corpus = tiny_corpus(modalities=("text", "image", "audio"), missing=0.4)
+    asking, mean = built(corpus), built(corpus, attention=False)
+    with torch.no_grad():
+        asking.early_query.zero_()
+    torch.testing.assert_close(scored(asking), scored(mean))
+
+
+def test_one_query_asks_every_item_alike() -> None:
+    # of two items with the same features and modalities, e is the same whatever is known of their users
+    corpus = tiny_corpus(missing=0.0)
+    h, present = torch.randn(2, 1, 8, generator=rng()).expand(2, 2, 8), torch.ones(2, 2, dtype=torch.bool)
+    z = torch.randn(2, 8, generator=rng(1))
+    one, other = built(corpus, scope="global").early_fusion(z, h, present)
+    assert torch.equal(one, other)
+    one, other = built(corpus).early_fusion(z, h, present)
+    assert not torch.allclose(one, other)
 
 
 # -- invariances

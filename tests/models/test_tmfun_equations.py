@@ -64,6 +64,13 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "everything is alike": ({}, {"same_above": -0.5}),
     "nothing is alike": ({}, {"same_above": 2.0}),
     "pairs repeat": ({"repeats": True}, {}),
+    "no modality graphs": ({"ready_graph": ("image",)}, {"modality_graphs": False, "item_layers": 2}),
+    "no modality graphs, eigenvectors": (GRAPH_ONLY, {"graph_features": 4, "modality_graphs": False}),
+    "neither modality graphs nor item graph": ({}, {"modality_graphs": False, "steps": ("early", "late")}),
+    "the mean, all steps": ({"modalities": ("text", "image", "audio")}, {"attention": False}),
+    "the mean, early and late": ({}, {"attention": False, "steps": ("early", "late")}),
+    "one query for all": ({"modalities": ("text", "image", "audio")}, {"scope": "global"}),
+    "one query for all, early and late": ({}, {"scope": "global", "steps": ("early", "late")}),
 }
 
 
@@ -173,6 +180,13 @@ class Literal:
     @cached_property
     def h(self) -> list[Tensor]:
         """(4), content."""
+        if not self.config.modality_graphs:
+            return [
+                torch.stack(
+                    [row if here else row * 0.0 for row, here in zip(f, self.present[m], strict=True)]
+                )
+                for m, f in enumerate(map(self.projected, range(len(self.names))))
+            ]
         return [
             torch.linalg.matrix_power(self.graphs[m], self.config.item_layers)
             @ (self.warm_ids if self.x[m] is None else self.projected(m))
@@ -207,6 +221,12 @@ class Literal:
         logits = torch.stack([query @ key for key in keys]) / math.sqrt(self.config.dim)
         return torch.softmax(logits, 0) @ torch.stack(values)
 
+    def query(self, z: Tensor) -> Tensor:
+        """What the early step asks."""
+        if self.config.scope == "global":
+            return self.weights["global_query"][0]
+        return z @ self.weights["early_query"]
+
     def item(self, i: int, z: Tensor) -> Tensor:
         """(6) to (8): the vector of item i, given its collaborative signal."""
         w, having = self.weights, self.having(i)
@@ -215,7 +235,12 @@ class Literal:
         else:
             keys = [self.h[m][i] @ w["early_key"] for m in having]
             values = [self.h[m][i] @ w["early_value"] for m in having]
-            g = self._attend(z @ w["early_query"], keys, values) if having else torch.zeros_like(z)
+            if not having:
+                g = torch.zeros_like(z)
+            elif not self.config.attention:
+                g = torch.stack(values).mean(0)
+            else:
+                g = self._attend(self.query(z), keys, values)
         if "multi" in self.config.steps:
             choices = ([g] if having else []) + ([self.h_id[i]] if bool(self.h_id[i].any()) else [])
             keys = [choice @ w["multi_key"] for choice in choices]

@@ -16,8 +16,8 @@ from fuserec.models.tmfun_config import TmfunConfig
 from fuserec.testing.corpora import tiny_corpus
 
 
-def built_on(corpus: Corpus, *, modalities: tuple[str, ...] = ()) -> Tmfun:
-    config = TmfunConfig(dim=4, num_neighbours=3, modalities=modalities)
+def built_on(corpus: Corpus, **options: Any) -> Tmfun:
+    config = TmfunConfig(dim=4, num_neighbours=3, **options)
     return Tmfun(config, corpus, generator=torch.Generator().manual_seed(0))
 
 
@@ -35,6 +35,24 @@ def built_on(corpus: Corpus, *, modalities: tuple[str, ...] = ()) -> Tmfun:
         ({"temperature": 0.0}, r"temperature must be above 0, got 0\.0"),
         ({"temperature": math.nan}, "temperature must be above 0, got nan"),
         ({"feature_graph_input": "ids"}, "feature_graph_input must be 'feature' or 'id', got 'ids'"),
+        ({"scope": "user"}, "scope must be 'item' or 'global', got 'user'"),
+        (
+            {"modality_graphs": False, "feature_graph_input": "id"},
+            "expected feature_graph_input = 'feature' with modality_graphs = false, got 'id', which travels on them",
+        ),
+        (
+            {"scope": "global", "steps": ("late",)},
+            r"expected the step 'early' with scope = 'global' and attention = true, got \['late'\], which take the mean "
+            "of the modalities; leave scope and attention out",
+        ),
+        (
+            {"attention": False, "steps": ("late",)},
+            r"expected the step 'early' with scope = 'item' and attention = false, got \['late'\], .*",
+        ),
+        (
+            {"attention": False, "scope": "global"},
+            "expected scope = 'item' with attention = false, which asks nothing, got 'global'",
+        ),
         (
             {"steps": ("early",)},
             r"steps must be \['late'\] or \['early', 'late'\] or \['early', 'multi', 'late'\], got \['early'\]",
@@ -73,3 +91,14 @@ def test_a_modality_with_neither_features_nor_graph_is_refused() -> None:
     empty = Modality(name="text", present=torch.ones(corpus.num_items, dtype=torch.bool))
     with pytest.raises(ConfigError, match=r"^expected features or a graph for modality 'text', got neither$"):
         built_on(replace(corpus, modalities=(empty,)))
+
+
+def test_without_modality_graphs_a_graph_alone_needs_eigenvectors() -> None:
+    corpus = tiny_corpus(ready_graph=("audio",))
+    built_on(corpus, modality_graphs=False, graph_features=2)
+    with pytest.raises(
+        ConfigError,
+        match=r"^expected features for modality 'audio' with modality_graphs = false, got a graph alone; set "
+        r"graph_features above 0 or attach features$",
+    ):
+        built_on(corpus, modality_graphs=False, graph_features=0)

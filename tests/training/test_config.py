@@ -332,22 +332,42 @@ FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "modalities": st.lists(st.text(max_size=5), max_size=3, unique=True),
         },
     ),
-    "tmfun": st.fixed_dictionaries(
-        {},
-        optional={
-            "dim": SIZES,
-            "num_layers": SIZES,
-            "item_layers": SIZES,
-            "num_neighbours": SIZES,
-            "frozen_share": SHARE,
-            "directed": st.booleans(),
-            "feature_graph_input": st.sampled_from(["feature", "id"]),
-            "steps": st.sampled_from([["late"], ["early", "late"], ["early", "multi", "late"]]),
-            "temperature": POSITIVE,
-            "same_above": SHARE,
-            "graph_features": SIZES,
-            "modalities": st.lists(st.text(max_size=5), max_size=3, unique=True),
-        },
+    "tmfun": st.builds(
+        dict.__or__,
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "dim": SIZES,
+                "num_layers": SIZES,
+                "item_layers": SIZES,
+                "num_neighbours": SIZES,
+                "frozen_share": SHARE,
+                "directed": st.booleans(),
+                "temperature": POSITIVE,
+                "same_above": SHARE,
+                "graph_features": SIZES,
+                "modalities": st.lists(st.text(max_size=5), max_size=3, unique=True),
+            },
+        ),
+        # options that go together
+        st.builds(
+            dict.__or__,
+            st.sampled_from(
+                [
+                    {},
+                    {"feature_graph_input": "id"},
+                    {"feature_graph_input": "feature", "modality_graphs": False},
+                ]
+            ),
+            st.sampled_from(
+                [
+                    {"steps": ["late"]},
+                    {"steps": ["early", "late"], "attention": False},
+                    {"steps": ["early", "multi", "late"], "scope": "item", "attention": True},
+                    {"scope": "global"},
+                ]
+            ),
+        ),
     ),
     "tmfun_plus": st.fixed_dictionaries(
         {},
@@ -442,7 +462,10 @@ OTHER_VALUES = {
     "model.frozen_share": 0.5,
     "model.directed": True,
     "model.feature_graph_input": "id",
+    "model.modality_graphs": False,
     "model.steps": ["late"],
+    "model.scope": "global",
+    "model.attention": False,
     "model.temperature": 0.25,
     "model.same_above": 0.5,
     "model.graph_features": 7,

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fuserec.batch import Modality
+from fuserec.errors import ConfigError
 from fuserec.models.modalities import neighbour_graph
 from fuserec.models.tmfun_config import TmfunConfig
 from fuserec.nn import FrozenGraph
@@ -36,6 +37,9 @@ class ModalityGraph(nn.Module):
         config: options of the model.
         modality: features, a ready graph, or both.
         generator: draws the projection, and the start of the eigenvectors where there are no features.
+
+    Raises:
+        ConfigError: there is nothing to stand for features and no graph on which IDs could travel.
     """
 
     def __init__(self, config: TmfunConfig, modality: Modality, *, generator: torch.Generator) -> None:
@@ -47,6 +51,11 @@ class ModalityGraph(nn.Module):
         wanted = config.feature_graph_input == "feature"
         if features is None and wanted and config.graph_features > 0:
             features = leading_eigenvectors(frozen, config.graph_features, generator=generator)
+        if features is None and not config.modality_graphs:
+            raise ConfigError(
+                f"expected features for modality {modality.name!r} with modality_graphs = false, got a graph alone; "
+                "set graph_features above 0 or attach features"
+            )
         self.uses_features = features is not None and wanted
         self.learns_graph = self.uses_features and config.frozen_share < 1.0
         self.frozen, self.adjacency = FrozenGraph(frozen), FrozenGraph(frozen)
@@ -82,7 +91,9 @@ class ModalityGraph(nn.Module):
             self.row_sums = self.travel(self.features.new_ones(len(self.present), 1))[:, 0]
 
     def travel(self, x: Float[Tensor, "I D"]) -> Float[Tensor, "I D"]:
-        """X after all steps on this graph."""
+        """X after all steps on this graph; without modality graphs, x of the items present."""
+        if not self.config.modality_graphs:
+            return x * self.present[:, None]
         for _ in range(self.config.item_layers):
             x = propagate(self.adjacency.matrix, x)
         return x

@@ -65,6 +65,8 @@ class Tmfun(nn.Module):
         self.early_query, self.early_key, self.early_value, self.multi_query, self.multi_key = (
             xavier_uniform(config.dim, config.dim, generator=generator) for _ in range(5)
         )
+        if config.scope == "global":
+            self.global_query = xavier_uniform(1, config.dim, generator=generator)
         self.begin_epoch()
 
     present_IM: Bool[Tensor, "I M"]
@@ -109,6 +111,12 @@ class Tmfun(nn.Module):
             x = self.item_graph(x)
         return self.item_graph(x, rows)
 
+    def item_graph_answers(self, rows: Int[Tensor, " B"]) -> Float[Tensor, "B D"]:
+        """H^I of the given items, or zeros, which say that it is missing, where no step wants it. Eq. (7)."""
+        if "multi" in self.config.steps:
+            return self.id_features(rows)
+        return self.collaborative.item.new_zeros(len(rows), self.config.dim)
+
     def modality_features(self, rows: Int[Tensor, " B"]) -> Float[Tensor, "M B D"]:
         """H^m of the given items, zero where an item lacks m. Eq. (4)."""
         return torch.stack([graph.features_of(rows, ids=self.warm_ids) for graph in self._graphs()])
@@ -121,7 +129,15 @@ class Tmfun(nn.Module):
         <z W_Q, h W_K> is <z (W_Q W_K^T), h>, and sum_m a_m (h_m W_V) is (sum_m a_m h_m) W_V: the weights meet
         each other first, so no modality is multiplied by a matrix of its own.
         """
-        return attend(z @ (self.early_query @ self.early_key.T), h, present) @ self.early_value
+        if not self.config.attention:
+            return _mean_of_present(h, present) @ self.early_value
+        return attend(self.early_question(z), h, present) @ self.early_value
+
+    def early_question(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        """The early step's query, with W_K moved over to it from the features. Eq. (6)."""
+        if self.config.scope == "global":
+            return (self.global_query @ self.early_key.T).expand_as(z)
+        return z @ (self.early_query @ self.early_key.T)
 
     def multi_step_fusion(
         self,
@@ -143,8 +159,7 @@ class Tmfun(nn.Module):
     ) -> Float[Tensor, "B D"]:
         """The item vectors after the steps of the config. Eq. (6) to (8)."""
         if self.config.steps == ("late",):
-            count_B1 = present.sum(1, keepdim=True).clamp_min(1)
-            g = (h * present.T[:, :, None]).sum(0) / count_B1
+            g = _mean_of_present(h, present)
         else:
             g = self.early_fusion(z, h, present)
         if "multi" in self.config.steps:
@@ -177,7 +192,7 @@ class Tmfun(nn.Module):
         rows, place, num_positives = _positives_first(batch, len(z_ID))
         present_BM = self.present_IM[rows]
         h_MBD = self.modality_features(rows)
-        item_BD = self.fuse(F.embedding(rows, z_ID), h_MBD, self.id_features(rows), present_BM)
+        item_BD = self.fuse(F.embedding(rows, z_ID), h_MBD, self.item_graph_answers(rows), present_BM)
         user_BD = F.embedding(batch.users, z_UD)
         positive_BD, negative_BD = F.embedding(place, item_BD).chunk(2)
         return {
@@ -192,7 +207,10 @@ class Tmfun(nn.Module):
         user_UD, z_ID = self.collaborative()
         every = torch.arange(len(z_ID), device=z_ID.device)
         item_ID = self.fuse(
-            self.with_cold_items(z_ID), self.modality_features(every), self.id_features(), self.present_IM
+            self.with_cold_items(z_ID),
+            self.modality_features(every),
+            self.item_graph_answers(every),
+            self.present_IM,
         )
         return TwoTower(
             user=user_UD, item=item_ID, fold=self.collaborative.fold(), foldable=self.collaborative.warm_I
@@ -208,6 +226,12 @@ class Tmfun(nn.Module):
         weight_I1 = self.item_graph(warm_I1.to(z.dtype))
         mean = self.item_graph(warm_z) / torch.where(weight_I1 > 0, weight_I1, 1.0)
         return torch.where(warm_I1, z, torch.where(weight_I1 > 0, mean, 0.0))
+
+
+def _mean_of_present(h: Float[Tensor, "M B D"], present: Bool[Tensor, "B M"]) -> Float[Tensor, "B D"]:
+    """The mean over the modalities that an item has; zero where it has none."""
+    count_B1 = present.sum(1, keepdim=True).clamp_min(1)
+    return (h * present.T[:, :, None]).sum(0) / count_B1
 
 
 def _positives_first(batch: PairBatch, num_items: int) -> tuple[Int[Tensor, " B"], Int[Tensor, " C"], int]:

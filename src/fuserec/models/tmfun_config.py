@@ -8,6 +8,7 @@ from fuserec.errors import ConfigError
 
 __all__ = ["TmfunConfig"]
 
+SCOPES = ("item", "global")
 STEPS = (("late",), ("early", "late"), ("early", "multi", "late"))
 
 
@@ -29,8 +30,14 @@ class TmfunConfig:
     """Keep the neighbour graphs directed instead of taking max(S, S^T)."""
     feature_graph_input: str = "feature"
     """What travels on the modality graphs: "feature" or "id" (Eq. 4)."""
+    modality_graphs: bool = True
+    """False: no modality graphs, H^m := F^m (ablation A1). The item graph is still made of them."""
     steps: tuple[str, ...] = ("early", "multi", "late")
-    """Fusion steps: ("late",), ("early", "late") or all three (Eq. 6 to 8)."""
+    """Fusion steps: ("late",), ("early", "late") or all three (Eq. 6 to 8); without "multi" no item graph (A2)."""
+    scope: str = "item"
+    """Whose question the early step asks: each "item" its own, or "global", one learnt for all (A5) (Eq. 6)."""
+    attention: bool = True
+    """False: the early step takes the mean over the modalities present instead of asking (A4)."""
     temperature: float = 0.5
     """Temperature of the contrastive term, above 0 (Eq. 9)."""
     same_above: float = 0.99
@@ -62,5 +69,24 @@ class TmfunConfig:
         if self.steps not in STEPS:
             known = " or ".join(str(list(steps)) for steps in STEPS)
             raise ConfigError(f"steps must be {known}, got {list(self.steps)}")
+        if self.scope not in SCOPES:
+            raise ConfigError(f"scope must be {' or '.join(map(repr, SCOPES))}, got {self.scope!r}")
+        self._check_combinations()
         if len(set(self.modalities)) < len(self.modalities):
             raise ConfigError(f"modalities must name each modality once, got {list(self.modalities)}")
+
+    def _check_combinations(self) -> None:
+        """Refuse options of which one would have no effect."""
+        if not self.modality_graphs and self.feature_graph_input == "id":
+            raise ConfigError(
+                "expected feature_graph_input = 'feature' with modality_graphs = false, got 'id', which travels on them"
+            )
+        if "early" not in self.steps and (self.scope != "item" or not self.attention):
+            raise ConfigError(
+                f"expected the step 'early' with scope = {self.scope!r} and attention = {str(self.attention).lower()}, "
+                f"got {list(self.steps)}, which take the mean of the modalities; leave scope and attention out"
+            )
+        if not self.attention and self.scope != "item":
+            raise ConfigError(
+                f"expected scope = 'item' with attention = false, which asks nothing, got {self.scope!r}"
+            )
