@@ -66,7 +66,11 @@ def test_a_byte_order_mark_is_passed_over() -> None:
         ('{"a": 1}\n{"a": "\\u0000"}\n', r"log.jsonl:2 holds the escape \\u0000, which names none"),
         ('{"a": "\\ud83d"}\n', r"holds the escape \\ud83d"),
         ('{"a": "x\\ude00"}\n', r"holds the escape \\ude00"),
-        ('{"a": ' + "[" * 5000 + "]" * 5000 + "}\n", "expected a JSON object on every line"),
+        ('{"a": ' + "[" * 5000 + "]" * 5000 + "}\n", "at most 256 levels, but .*log.jsonl:1 opens more"),
+        (
+            '{"a": [[1]]}\n' * 100_000 + '{"a": ' + "[" * 256 + "]" * 256 + "}\n",
+            "log.jsonl:100001 opens more",
+        ),
     ],
 )
 def test_what_is_no_table_is_refused_in_one_line(content: str | bytes, told: str) -> None:

@@ -144,7 +144,7 @@ def test_a_part_whose_name_is_no_utf_8_is_refused_in_one_line(tmp_path: Path) ->
         ),
         (
             pl.Series([1, 2]),
-            pl.Series(["1.50", "2.25"]).str.to_decimal(scale=2),
+            pl.Series(["1.50", "2.25"]).cast(pl.Decimal(10, 2)),
             r"expected one type in the column 'user_id' of all parts, but it is Int64 in a\.parquet and Decimal",
         ),
     ],

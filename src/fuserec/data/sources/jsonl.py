@@ -25,6 +25,11 @@ __all__ = ["JSONL_SUFFIXES", "read_jsonl"]
 
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
 
+DEEPEST = 256
+"""Levels of brackets on a line; some versions of the parser end the process at a few thousand."""
+
+_LEVEL = np.zeros(256, dtype=np.int64)
+_LEVEL[list(b"[{")], _LEVEL[list(b"]}")] = 1, -1
 _SPACE = np.zeros(256, dtype=np.bool_)
 _SPACE[[9, 13, 32]] = True
 # Escapes that name no character: half of a surrogate pair, or a NUL. The parser would put a NUL for either.
@@ -46,6 +51,7 @@ def read_jsonl(path: Path) -> Table:
         if not len(numbers):
             raise DataError(f"expected a JSON object on every line of {path}, but it is blank")
         _refuse_escapes(path, data)
+        _refuse_depth(path, data)
         frame = _parse(path, data)
     if frame.height != len(numbers):
         raise DataError(
@@ -90,6 +96,24 @@ def _refuse_escapes(path: Path, data: Bytes) -> None:
         raise DataError(
             f"expected characters, but {path}:{line} holds the escape {escape}, which names none; write the text anew"
         )
+
+
+def _refuse_depth(path: Path, data: Bytes) -> None:
+    """Raise at a line that opens many more brackets than it closes, those within texts among them."""
+    level, line = 0, 1  # of what the chunk begins within
+    for start in range(0, len(data), CHUNK):
+        chunk = np.asarray(data[start : start + CHUNK])
+        levels = level + np.cumsum(_LEVEL[chunk])
+        ends = np.flatnonzero(chunk == NEWLINE)
+        lines = np.searchsorted(ends, np.arange(len(chunk)))
+        levels -= np.concatenate([[0], levels[ends]])[lines]
+        deep = np.flatnonzero(levels > DEEPEST)
+        if len(deep):
+            raise DataError(
+                f"expected objects of at most {DEEPEST} levels, but {path}:{line + int(lines[deep[0]])} opens more "
+                "brackets than that; write the inner ones as text"
+            )
+        level, line = int(levels[-1]), line + len(ends)
 
 
 def _is_plain(kind: Any) -> bool:  # a polars type, which beartype cannot take
