@@ -11,11 +11,15 @@ from fuserec.errors import ConfigError, DataError
 from fuserec.index.answers import similar_items
 from fuserec.index.filters import Filters
 from fuserec.index.recommend import Recommender
+from fuserec.index.similar import neighbour_scorer
 from fuserec.models.item_to_item import ItemToItem
 from fuserec.models.popularity import PopularityScorer
 from fuserec.models.protocol import Scorer
+from fuserec.models.tmfun import Tmfun
+from fuserec.models.tmfun_config import TmfunConfig
 from fuserec.models.two_tower import TwoTower
 from fuserec.ops.sum_rows import SparseRows
+from fuserec.testing.corpora import tiny_corpus
 
 VECTORS = torch.tensor([[2.0, 0.0], [0.0, 5.0], [3.0, 3.0], [-1.0, 0.0], [0.0, 0.0]])
 TOWERS = TwoTower(
@@ -76,6 +80,17 @@ def test_popularity_refuses() -> None:
         ConfigError, match="expected a model that relates items to each other, got the scorer 'popularity'"
     ):
         popular.similar("hat-1")
+
+
+def test_pair_scope_refuses_since_an_item_has_no_vector_of_its_own() -> None:
+    corpus = tiny_corpus()
+    config = TmfunConfig(dim=4, num_neighbours=3, scope="pair")
+    model = Tmfun(config, corpus, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(
+        ConfigError,
+        match=r"^expected a model that relates items to each other, got the scorer 'pair_fusion', which does not; [^\n]+$",
+    ):
+        neighbour_scorer(model.scorer())
 
 
 def test_an_item_that_the_model_knows_nothing_of_is_refused() -> None:

@@ -66,6 +66,15 @@ class TestContractOfTheMeanInPlaceOfAttention(TestContract):
     without_gradient: ClassVar[frozenset[str]] = frozenset({"early_query", "early_key"})
 
 
+class TestContractOfPairScope(TestContract):
+    config: ClassVar[Any] = TmfunConfig(**SMALL, scope="pair")
+
+
+class TestContractOfPairScopeWithoutItemGraph(TestContract):
+    config: ClassVar[Any] = TmfunConfig(**SMALL, scope="pair", steps=("early", "late"))
+    without_gradient: ClassVar[frozenset[str]] = MULTI
+
+
 class TestContractOfOneQueryForAllItems(TestContract):
     config: ClassVar[Any] = TmfunConfig(**SMALL, scope="global")
     without_gradient: ClassVar[frozenset[str]] = frozenset({"early_query"})
@@ -98,6 +107,12 @@ def graph_of(model: Tmfun, name: str) -> ModalityGraph:
     part = model.modalities[f"{name}_graph"]
     assert isinstance(part, ModalityGraph)
     return part
+
+
+def towers(model: Tmfun) -> TwoTower:
+    scorer = model.scorer()
+    assert isinstance(scorer, TwoTower)
+    return scorer
 
 
 def scored(model: Tmfun) -> Tensor:
@@ -155,7 +170,7 @@ def test_two_items_by_hand() -> None:
     torch.testing.assert_close(h, torch.tensor([[[4.0, -4.0], [4.0, -4.0]]]))
     half = 0.5**0.5
     expected = torch.tensor([[1 + half, -half], [5 + half, 5 - half]])
-    torch.testing.assert_close(model.scorer().item, expected)
+    torch.testing.assert_close(towers(model).item, expected)
 
 
 def test_attention_and_the_second_step_by_hand() -> None:
@@ -185,14 +200,14 @@ def test_a_cold_item_by_hand() -> None:
     )
     torch.testing.assert_close(model.id_features(), torch.tensor([[1.5, 2.0], [1.5, 2.0]]))
     # e = 0 W_V = 0 and h^I weigh half each, and only the direction counts
-    torch.testing.assert_close(model.scorer().item, torch.tensor([[3.6, 4.8], [3.6, 4.8]]))
+    torch.testing.assert_close(towers(model).item, torch.tensor([[3.6, 4.8], [3.6, 4.8]]))
 
 
 def test_a_cold_item_without_a_warm_neighbour_starts_from_zero() -> None:
     corpus = tiny_corpus(missing=1.0)
     model = built(corpus)
     cold = corpus.popularity() == 0
-    assert not model.scorer().item[cold].any()
+    assert not towers(model).item[cold].any()
 
 
 # -- limits
@@ -205,7 +220,7 @@ def test_an_item_without_any_modality_is_its_collaborative_signal() -> None:
     assert len(alone) > 0
     for steps in (("late",), ("early", "late"), ("early", "multi", "late")):
         model = built(corpus, steps=steps)
-        assert torch.equal(model.scorer().item[alone], model.collaborative()[1][alone])
+        assert torch.equal(towers(model).item[alone], model.collaborative()[1][alone])
 
 
 def test_modality_weights_start_equal_and_sum_to_one_over_what_an_item_has() -> None:
@@ -308,6 +323,30 @@ def test_one_query_asks_every_item_alike() -> None:
     assert not torch.allclose(one, other)
 
 
+def test_pair_scope_whose_users_ask_nothing_is_item_scope() -> None:
+    corpus = tiny_corpus(modalities=("text", "image", "audio"), missing=0.4)
+    for steps in (("early", "late"), ("early", "multi", "late")):
+        pair, item = built(corpus, scope="pair", steps=steps), built(corpus, steps=steps)
+        batch = drawn_batch(corpus, 16)
+        assert not torch.allclose(scored(pair), scored(item), rtol=1e-3)
+        assert not torch.equal(pair.losses(batch)["bpr"], item.losses(batch)["bpr"])
+        with torch.no_grad():
+            pair.early_user_query.zero_()
+        torch.testing.assert_close(scored(pair), scored(item))
+        torch.testing.assert_close(pair.losses(batch), item.losses(batch))
+
+
+def test_in_pair_scope_users_who_differ_get_different_features_of_one_item() -> None:
+    model = built(tiny_corpus(missing=0.0), scope="pair")
+    z, h = torch.zeros(2, 8), torch.randn(2, 1, 8, generator=rng()).expand(2, 2, 8)
+    present = torch.ones(2, 2, dtype=torch.bool)
+    user = torch.randn(2, 8, generator=rng(1))
+    one, other = model.early_fusion(z, h, present, user=user)
+    assert not torch.allclose(one, other)
+    one, other = model.early_fusion(z, h, present, user=user[:1].expand(2, 8))
+    assert torch.equal(one, other)
+
+
 # -- invariances
 
 
@@ -327,7 +366,7 @@ def test_renumbering_the_items_changes_no_loss_and_only_renumbers_the_vectors(*,
     expected = one.losses(batch)
     for name, value in other.losses(moved).items():
         torch.testing.assert_close(value, expected[name])
-    torch.testing.assert_close(other.scorer().item[new_row], one.scorer().item, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(towers(other).item[new_row], towers(one).item, rtol=1e-5, atol=1e-6)
 
 
 def test_naming_the_modalities_picks_and_orders_them() -> None:
@@ -348,9 +387,16 @@ def test_a_modality_may_have_any_name_that_the_data_allow(name: str) -> None:
 
 
 @settings(deadline=None, max_examples=25)
-@given(corpora(), st.booleans(), st.integers(0, 3), st.integers(1, 8), st.integers(1, 20))
+@given(
+    corpora(),
+    st.booleans(),
+    st.integers(0, 3),
+    st.integers(1, 8),
+    st.integers(1, 20),
+    st.sampled_from(["item", "pair", "global"]),
+)
 def test_losses_gradients_and_scores_are_finite_on_any_corpus(
-    corpus: Corpus, directed: bool, num_layers: int, graph_features: int, neighbours: int
+    corpus: Corpus, directed: bool, num_layers: int, graph_features: int, neighbours: int, scope: str
 ) -> None:
     if not corpus.modalities:
         with pytest.raises(ConfigError, match="at least one modality"):
@@ -362,12 +408,15 @@ def test_losses_gradients_and_scores_are_finite_on_any_corpus(
         num_layers=num_layers,
         graph_features=graph_features,
         num_neighbours=neighbours,
+        scope=scope,
     )
     losses = torch.stack(list(model.losses(drawn_batch(corpus, 16)).values()))
     losses.sum().backward()
     assert bool(losses.isfinite().all())
     assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
-    assert all(bool(tensor.isfinite().all()) for tensor in model.scorer().tensors().values())
+    assert bool(scored(model).isfinite().all())
+    if scope != "pair":  # where infinity says that an answer is missing
+        assert all(bool(tensor.isfinite().all()) for tensor in model.scorer().tensors().values())
 
 
 # -- learning
@@ -383,7 +432,7 @@ def trained(corpus: Corpus, *, steps: int = 80) -> TwoTower:
         optimiser.zero_grad()
         (terms["bpr"] + 0.03 * terms["contrastive"] + 1e-4 * terms["l2"]).backward()
         optimiser.step()
-    return model.scorer()
+    return towers(model)
 
 
 def own_group_wins(scorer: TwoTower, among: Tensor) -> float:
@@ -432,4 +481,4 @@ def test_a_gpu_gives_the_losses_of_the_cpu_after_its_own_rebuilding() -> None:
     expected = on_cpu.losses(batch)
     for name, value in on_gpu.losses(moved).items():
         torch.testing.assert_close(value.cpu(), expected[name], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(on_gpu.scorer().item.cpu(), on_cpu.scorer().item, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(towers(on_gpu).item.cpu(), towers(on_cpu).item, rtol=1e-4, atol=1e-4)

@@ -17,10 +17,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from fuserec.batch import Corpus, Histories, KnnGraph, PairBatch
+from fuserec.batch import Corpus, Histories, KnnGraph, PairBatch, Queries
 from fuserec.models.modality_graph import ModalityGraph
 from fuserec.models.tmfun import Tmfun
 from fuserec.models.tmfun_config import TmfunConfig
+from fuserec.models.two_tower import TwoTower
+from fuserec.testing.contract import all_scores
 from fuserec.testing.corpora import tiny_corpus
 
 
@@ -69,13 +71,23 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "neither modality graphs nor item graph": ({}, {"modality_graphs": False, "steps": ("early", "late")}),
     "the mean, all steps": ({"modalities": ("text", "image", "audio")}, {"attention": False}),
     "the mean, early and late": ({}, {"attention": False, "steps": ("early", "late")}),
+    "pairs": ({}, {"scope": "pair"}),
+    "pairs, nearly all missing": ({"missing": 0.8}, {"scope": "pair"}),
+    "pairs, three modalities, some ids": (
+        {"modalities": ("text", "image"), "ready_graph": ("audio",), "repeats": True},
+        {"scope": "pair", "graph_features": 0, "num_layers": 1},
+    ),
+    "pairs, one modality": ({"modalities": ("text",)}, {"scope": "pair"}),
+    "pairs, early and late": ({}, {"scope": "pair", "steps": ("early", "late")}),
+    "pairs, no layers": ({}, {"scope": "pair", "num_layers": 0}),
+    "pairs, no modality graphs": ({}, {"scope": "pair", "modality_graphs": False}),
     "one query for all": ({"modalities": ("text", "image", "audio")}, {"scope": "global"}),
     "one query for all, early and late": ({}, {"scope": "global", "steps": ("early", "late")}),
 }
 
 
 class Literal:
-    """TMFUN with item scope, as the text has it."""
+    """TMFUN, as the text has it."""
 
     def __init__(self, model: Tmfun, corpus: Corpus) -> None:
         self.config, self.corpus = model.config, corpus
@@ -221,14 +233,16 @@ class Literal:
         logits = torch.stack([query @ key for key in keys]) / math.sqrt(self.config.dim)
         return torch.softmax(logits, 0) @ torch.stack(values)
 
-    def query(self, z: Tensor) -> Tensor:
+    def query(self, z: Tensor, user: Tensor) -> Tensor:
         """What the early step asks."""
         if self.config.scope == "global":
             return self.weights["global_query"][0]
+        if self.config.scope == "pair":
+            return user @ self.weights["early_user_query"] + z @ self.weights["early_query"]
         return z @ self.weights["early_query"]
 
-    def item(self, i: int, z: Tensor) -> Tensor:
-        """(6) to (8): the vector of item i, given its collaborative signal."""
+    def item(self, i: int, z: Tensor, user: Tensor) -> Tensor:
+        """(6) to (8): the vector of item i, given its collaborative signal and the user's."""
         w, having = self.weights, self.having(i)
         if self.config.steps == ("late",):
             g = torch.stack([self.h[m][i] for m in having]).mean(0) if having else torch.zeros_like(z)
@@ -240,7 +254,7 @@ class Literal:
             elif not self.config.attention:
                 g = torch.stack(values).mean(0)
             else:
-                g = self._attend(self.query(z), keys, values)
+                g = self._attend(self.query(z, user), keys, values)
         if "multi" in self.config.steps:
             choices = ([g] if having else []) + ([self.h_id[i]] if bool(self.h_id[i].any()) else [])
             keys = [choice @ w["multi_key"] for choice in choices]
@@ -269,10 +283,10 @@ class Literal:
     def losses(self, batch: PairBatch) -> dict[str, Tensor]:
         """(10)."""
         positives, negatives = batch.positives.tolist(), batch.negatives.tolist()
-        vectors = {i: self.item(i, self.z[self.users + i]) for i in {*positives, *negatives}}
         ranking, penalty = [], []
         for u, i, j in zip(batch.users.tolist(), positives, negatives, strict=True):
-            ranking.append(-torch.log(torch.sigmoid(self.z[u] @ vectors[i] - self.z[u] @ vectors[j])))
+            better, worse = (self.z[u] @ self.item(k, self.z[self.users + k], self.z[u]) for k in (i, j))
+            ranking.append(-torch.log(torch.sigmoid(better - worse)))
             rows = self.weights["collaborative.user"][u], *self.weights["collaborative.item"][[i, j]]
             penalty.append(sum((row @ row for row in rows), torch.zeros((), dtype=torch.float64)))
         return {
@@ -374,15 +388,26 @@ def test_the_scorer_is_the_literal_one_for_cold_items_and_new_users_too(case: st
     """Eq. (5) to (8), "Cold items" and "New users"."""
     model, literal, _ = both(case)
     scorer = model.scorer()
-    assert_close(scorer.user, literal.z[: literal.users].detach())
     assert literal.warm.count(False) == 3
-    for i, warm in enumerate(literal.warm):
-        z = literal.z[literal.users + i] if warm else literal.cold_z(i)
-        assert_close(scorer.item[i], literal.item(i, z).detach())
     cold = literal.warm.index(False)
     histories = [[0, 5, 9], [cold, 7, 7], [cold], [], list(range(literal.items))]
-    expected = torch.stack([literal.new_user(history) for history in histories]).detach()
-    assert_close(scorer.fold_in(Histories.from_lists(histories)), expected)
+    known = list(range(literal.users))
+    asking = Queries(
+        users=torch.tensor([*known, *(-1 for _ in histories)]),
+        histories=Histories.from_lists([*([] for _ in known), *histories]),
+    )
+    asks = torch.stack([*literal.z[: literal.users], *map(literal.new_user, histories)])
+    items = [
+        literal.z[literal.users + i] if warm else literal.cold_z(i) for i, warm in enumerate(literal.warm)
+    ]
+    if model.config.scope == "pair":
+        rows = [torch.stack([z_u @ literal.item(i, z, z_u) for i, z in enumerate(items)]) for z_u in asks]
+        assert_close(all_scores(scorer, asking), torch.stack(rows).detach())
+        return
+    assert isinstance(scorer, TwoTower)
+    assert_close(scorer.user_vectors(asking), asks.detach())
+    for i, z in enumerate(items):
+        assert_close(scorer.item[i], literal.item(i, z, asks[0]).detach())
 
 
 @pytest.mark.parametrize("case", CASES)

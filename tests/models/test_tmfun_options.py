@@ -35,7 +35,7 @@ def built_on(corpus: Corpus, **options: Any) -> Tmfun:
         ({"temperature": 0.0}, r"temperature must be above 0, got 0\.0"),
         ({"temperature": math.nan}, "temperature must be above 0, got nan"),
         ({"feature_graph_input": "ids"}, "feature_graph_input must be 'feature' or 'id', got 'ids'"),
-        ({"scope": "user"}, "scope must be 'item' or 'global', got 'user'"),
+        ({"scope": "user"}, "scope must be 'item', 'pair' or 'global', got 'user'"),
         (
             {"modality_graphs": False, "feature_graph_input": "id"},
             "expected feature_graph_input = 'feature' with modality_graphs = false, got 'id', which travels on them",
@@ -52,6 +52,14 @@ def built_on(corpus: Corpus, **options: Any) -> Tmfun:
         (
             {"attention": False, "scope": "global"},
             "expected scope = 'item' with attention = false, which asks nothing, got 'global'",
+        ),
+        (
+            {"attention": False, "scope": "pair"},
+            "expected scope = 'item' with attention = false, which asks nothing, got 'pair'",
+        ),
+        (
+            {"scope": "pair", "steps": ("late",)},
+            r"expected the step 'early' with scope = 'pair' and attention = true, got \['late'\], .*",
         ),
         (
             {"steps": ("early",)},

@@ -154,7 +154,7 @@ def test_a_broken_scorer_is_one_line(run_folder: Path, content: bytes | str | No
 @pytest.mark.parametrize(
     ("metadata", "reason"),
     [
-        (None, "of unknown kind ''; known: 'item_to_item', 'popularity', 'two_tower'"),
+        (None, "of unknown kind ''; known: 'item_to_item', 'pair_fusion', 'popularity', 'two_tower'"),
         ({"kind": "two_towers"}, r"of unknown kind 'two_towers'; did you mean 'two_tower'\?"),
     ],
 )
@@ -166,7 +166,7 @@ def test_a_scorer_of_an_unknown_kind_names_the_nearest(
         Run.open(run_folder).scorer()
 
 
-@pytest.mark.parametrize("kind", ["item_to_item", "popularity", "two_tower"])
+@pytest.mark.parametrize("kind", ["item_to_item", "pair_fusion", "popularity", "two_tower"])
 def test_a_scorer_with_other_tensors_than_its_kind_has_is_refused(run_folder: Path, kind: str) -> None:
     save_file({"other": torch.ones(3)}, run_folder / "scorer.safetensors", {"kind": kind})
     with pytest.raises(

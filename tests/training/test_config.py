@@ -364,6 +364,7 @@ FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
                     {"steps": ["late"]},
                     {"steps": ["early", "late"], "attention": False},
                     {"steps": ["early", "multi", "late"], "scope": "item", "attention": True},
+                    {"scope": "pair"},
                     {"scope": "global"},
                 ]
             ),
@@ -464,7 +465,7 @@ OTHER_VALUES = {
     "model.feature_graph_input": "id",
     "model.modality_graphs": False,
     "model.steps": ["late"],
-    "model.scope": "global",
+    "model.scope": "pair",
     "model.attention": False,
     "model.temperature": 0.25,
     "model.same_above": 0.5,

@@ -24,6 +24,7 @@ from fuserec.models.item_knn import ItemKnn, ItemKnnConfig
 from fuserec.models.item_to_item import ItemToItem
 from fuserec.models.lightgcn import LightGcn, LightGcnConfig
 from fuserec.models.mgcn import Mgcn, MgcnConfig
+from fuserec.models.pair_fusion import PairFusion
 from fuserec.models.popularity import Popularity, PopularityConfig, PopularityScorer
 from fuserec.models.protocol import ClosedForm, Gradient, Scorer
 from fuserec.models.tmfun import Tmfun
@@ -67,7 +68,7 @@ GRADIENT_MODELS: dict[str, _Gradient] = {
 }
 
 SCORERS: dict[str, type[Scorer]] = {
-    scorer.kind: scorer for scorer in (ItemToItem, PopularityScorer, TwoTower)
+    scorer.kind: scorer for scorer in (ItemToItem, PairFusion, PopularityScorer, TwoTower)
 }
 
 

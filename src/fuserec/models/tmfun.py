@@ -7,7 +7,7 @@ The paper's full text was not available to us. docs/papers/tmfun.md says what it
 build (their numbers are ours), which function and test hold each, and which choices are our own.
 
 Shape legend
-    U  users   I  items   M  modalities   D  width   B  rows of a batch
+    U  users   I  items   M  modalities   D  width   B  rows of a batch   C  its pairs: positives, then negatives
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from fuserec.batch import Corpus, PairBatch
 from fuserec.losses import bpr, info_nce
 from fuserec.models.modalities import choose
 from fuserec.models.modality_graph import ModalityGraph
+from fuserec.models.pair_fusion import PairFusion
 from fuserec.models.tmfun_config import TmfunConfig
 from fuserec.models.two_tower import TwoTower
 from fuserec.nn import Collaborative, xavier_uniform
@@ -33,7 +34,7 @@ __all__ = ["Tmfun"]
 
 
 class Tmfun(nn.Module):
-    """Item scope: one query per item, so every score is one inner product.
+    """One query an item makes every score one inner product; one a pair (scope "pair") makes an item's vector the user's own.
 
     Args:
         config: options.
@@ -65,6 +66,8 @@ class Tmfun(nn.Module):
         self.early_query, self.early_key, self.early_value, self.multi_query, self.multi_key = (
             xavier_uniform(config.dim, config.dim, generator=generator) for _ in range(5)
         )
+        if config.scope == "pair":  # W_Q1; early_query is W_Q2
+            self.early_user_query = xavier_uniform(config.dim, config.dim, generator=generator)
         if config.scope == "global":
             self.global_query = xavier_uniform(1, config.dim, generator=generator)
         self.begin_epoch()
@@ -122,7 +125,12 @@ class Tmfun(nn.Module):
         return torch.stack([graph.features_of(rows, ids=self.warm_ids) for graph in self._graphs()])
 
     def early_fusion(
-        self, z: Float[Tensor, "B D"], h: Float[Tensor, "M B D"], present: Bool[Tensor, "B M"]
+        self,
+        z: Float[Tensor, "B D"],
+        h: Float[Tensor, "M B D"],
+        present: Bool[Tensor, "B M"],
+        *,
+        user: Float[Tensor, "B D"] | None = None,
     ) -> Float[Tensor, "B D"]:
         """e: the interaction data asks, the multimodal data answers. Eq. (6).
 
@@ -131,10 +139,13 @@ class Tmfun(nn.Module):
         """
         if not self.config.attention:
             return _mean_of_present(h, present) @ self.early_value
-        return attend(self.early_question(z), h, present) @ self.early_value
+        question = self.early_question(z)
+        if user is not None:
+            question = question + user @ (self.early_user_query @ self.early_key.T)
+        return attend(question, h, present) @ self.early_value
 
     def early_question(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-        """The early step's query, with W_K moved over to it from the features. Eq. (6)."""
+        """The early step's query but for the user's part, with W_K moved over to it from the features. Eq. (6)."""
         if self.config.scope == "global":
             return (self.global_query @ self.early_key.T).expand_as(z)
         return z @ (self.early_query @ self.early_key.T)
@@ -147,8 +158,11 @@ class Tmfun(nn.Module):
         available: Bool[Tensor, "B 2"],
     ) -> Float[Tensor, "B D"]:
         """g: a second question chooses between e and the item graph's answer. Eq. (7)."""
-        question = z @ (self.multi_query @ self.multi_key.T)
-        return attend(question, torch.stack([e, id_feature]), available)
+        return attend(self.multi_question(z), torch.stack([e, id_feature]), available)
+
+    def multi_question(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        """The second step's query, with W_K' moved over to it from the answers. Eq. (7)."""
+        return z @ (self.multi_query @ self.multi_key.T)
 
     def fuse(
         self,
@@ -156,12 +170,22 @@ class Tmfun(nn.Module):
         h: Float[Tensor, "M B D"],
         id_feature: Float[Tensor, "B D"],
         present: Bool[Tensor, "B M"],
+        *,
+        user: Float[Tensor, "B D"] | None = None,
     ) -> Float[Tensor, "B D"]:
-        """The item vectors after the steps of the config. Eq. (6) to (8)."""
+        """The item vectors after the steps of the config. Eq. (6) to (8).
+
+        Args:
+            z: (B, D) collaborative signals of the items.
+            h: (M, B, D) what the modality graphs say of them.
+            id_feature: (B, D) what the item graph says; zero where it says nothing.
+            present: (B, M) modalities that they have.
+            user: (B, D) z_u of whom each is meant for; in pair scope alone.
+        """
         if self.config.steps == ("late",):
             g = _mean_of_present(h, present)
         else:
-            g = self.early_fusion(z, h, present)
+            g = self.early_fusion(z, h, present, user=user)
         if "multi" in self.config.steps:
             available_B2 = torch.stack([present.any(1), id_feature.any(1)], 1)
             g = self.multi_step_fusion(z, g, id_feature, available_B2)
@@ -192,9 +216,19 @@ class Tmfun(nn.Module):
         rows, place, num_positives = _positives_first(batch, len(z_ID))
         present_BM = self.present_IM[rows]
         h_MBD = self.modality_features(rows)
-        item_BD = self.fuse(F.embedding(rows, z_ID), h_MBD, self.item_graph_answers(rows), present_BM)
+        z_BD, id_BD = F.embedding(rows, z_ID), self.item_graph_answers(rows)
         user_BD = F.embedding(batch.users, z_UD)
-        positive_BD, negative_BD = F.embedding(place, item_BD).chunk(2)
+        if self.config.scope == "pair":
+            item_CD = self.fuse(
+                F.embedding(place, z_BD),
+                torch.stack([F.embedding(place, h_BD) for h_BD in h_MBD]),
+                F.embedding(place, id_BD),
+                present_BM[place],
+                user=user_BD.repeat(2, 1),
+            )
+        else:
+            item_CD = F.embedding(place, self.fuse(z_BD, h_MBD, id_BD, present_BM))
+        positive_BD, negative_BD = item_CD.chunk(2)
         return {
             "bpr": bpr((user_BD * positive_BD).sum(1), (user_BD * negative_BD).sum(1)),
             "contrastive": self.contrastive(h_MBD[:, :num_positives], present_BM[:num_positives]),
@@ -202,19 +236,28 @@ class Tmfun(nn.Module):
         }
 
     @torch.no_grad()
-    def scorer(self) -> TwoTower:
-        """Both towers as they stand; cold items and new users by the formulas of the specification."""
+    def scorer(self) -> TwoTower | PairFusion:
+        """The model as it stands; cold items and new users by the formulas of the specification."""
         user_UD, z_ID = self.collaborative()
+        z_ID = self.with_cold_items(z_ID)
         every = torch.arange(len(z_ID), device=z_ID.device)
-        item_ID = self.fuse(
-            self.with_cold_items(z_ID),
-            self.modality_features(every),
-            self.item_graph_answers(every),
-            self.present_IM,
-        )
-        return TwoTower(
-            user=user_UD, item=item_ID, fold=self.collaborative.fold(), foldable=self.collaborative.warm_I
-        )
+        h_MID, id_ID = self.modality_features(every), self.item_graph_answers(every)
+        fold_ID, warm_I = self.collaborative.fold(), self.collaborative.warm_I
+        if self.config.scope == "pair":
+            return PairFusion.of(
+                user=user_UD,
+                item=z_ID,
+                fold=fold_ID,
+                foldable=warm_I,
+                keys=h_MID @ (self.early_key @ self.early_user_query.T),
+                logits=(self.early_question(z_ID) * h_MID).sum(2),
+                values=h_MID @ self.early_value,
+                id_feature=id_ID,
+                question=self.multi_question(z_ID),
+                present=self.present_IM,
+            )
+        item_ID = self.fuse(z_ID, h_MID, id_ID, self.present_IM)
+        return TwoTower(user=user_UD, item=item_ID, fold=fold_ID, foldable=warm_I)
 
     def with_cold_items(self, z: Float[Tensor, "I D"]) -> Float[Tensor, "I D"]:
         """z, with the weighted mean of its warm neighbours in A^I for each item without interactions.

@@ -8,7 +8,7 @@ from fuserec.errors import ConfigError
 
 __all__ = ["TmfunConfig"]
 
-SCOPES = ("item", "global")
+SCOPES = ("item", "pair", "global")
 STEPS = (("late",), ("early", "late"), ("early", "multi", "late"))
 
 
@@ -35,7 +35,8 @@ class TmfunConfig:
     steps: tuple[str, ...] = ("early", "multi", "late")
     """Fusion steps: ("late",), ("early", "late") or all three (Eq. 6 to 8); without "multi" no item graph (A2)."""
     scope: str = "item"
-    """Whose question the early step asks: each "item" its own, or "global", one learnt for all (A5) (Eq. 6)."""
+    """Whose query weighs the modalities: each "item" its own, each "pair" of a user and an item (A6), or "global", one
+    learnt for all (A5) (Eq. 6)."""
     attention: bool = True
     """False: the early step takes the mean over the modalities present instead of asking (A4)."""
     temperature: float = 0.5
@@ -70,7 +71,9 @@ class TmfunConfig:
             known = " or ".join(str(list(steps)) for steps in STEPS)
             raise ConfigError(f"steps must be {known}, got {list(self.steps)}")
         if self.scope not in SCOPES:
-            raise ConfigError(f"scope must be {' or '.join(map(repr, SCOPES))}, got {self.scope!r}")
+            raise ConfigError(
+                f"scope must be {', '.join(map(repr, SCOPES[:-1]))} or {SCOPES[-1]!r}, got {self.scope!r}"
+            )
         self._check_combinations()
         if len(set(self.modalities)) < len(self.modalities):
             raise ConfigError(f"modalities must name each modality once, got {list(self.modalities)}")

@@ -13,6 +13,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from fuserec.shapes import Bool, Float
 
 __all__ = [
+    "SHORTEST",
     "attend",
     "attend_reference",
     "choice_weights",
