@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -186,6 +187,16 @@ def test_a_cold_item_is_what_its_neighbours_are() -> None:
     assert model.scorer().item[cold].any()
 
 
+def test_what_a_cold_item_was_drawn_as_is_in_no_vector() -> None:
+    model = built(small(missing=0.0), item_layers=2)
+    before = model.scorer()
+    with torch.no_grad():
+        model.collaborative.item[model.cold] += 100.0
+    after = model.scorer()
+    assert torch.equal(after.item, before.item)
+    assert torch.equal(after.user, before.user)
+
+
 # -- refusals
 
 
@@ -217,6 +228,13 @@ def test_an_unknown_modality_is_refused_with_the_nearest() -> None:
 def test_a_dataset_without_content_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least one modality"):
         built(small(modalities=()))
+
+
+def test_a_modality_with_neither_features_nor_graph_is_refused() -> None:
+    corpus = small()
+    bare = Modality(name="text", present=torch.ones(corpus.num_items, dtype=torch.bool))
+    with pytest.raises(ConfigError, match=r"^expected features or a graph for modality 'text', got neither$"):
+        built(replace(corpus, modalities=(bare,)))
 
 
 def test_a_modality_with_a_graph_only_has_no_projection() -> None:

@@ -19,11 +19,13 @@ def behaviour_graph(corpus: Corpus, *, k: int, regularisation: float, max_items:
     """D_r^-1/2 B D_c^-1/2 of each item's largest weights in EASE, those above 0 only.
 
     Row j holds the items i whose presence in a history speaks most for j: B_ji = K_ij. D_r and D_c are the sums of
-    B's rows and columns. A cold item has an empty row.
+    B's rows and columns. A cold item has an empty row and an empty column.
+
+    Paper: none; docs/papers/tmfun_plus.md, Eq. (2).
 
     Args:
         corpus: its training pairs are used.
-        k: neighbours of an item, at most I - 1 are there.
+        k: neighbours of an item, at least 1; no more than the I - 1 others are taken.
         regularisation: EASE's lambda, above 0.
         max_items: a larger catalogue is refused.
 
@@ -38,12 +40,11 @@ def behaviour_graph(corpus: Corpus, *, k: int, regularisation: float, max_items:
     item_KI = torch.arange(corpus.num_items).expand_as(source_KI)
     used = values_KI > 0
     rows, columns, values = item_KI[used], source_KI[used], values_KI[used]
-    sums = torch.zeros(2, corpus.num_items)
-    sums[0].index_add_(0, rows, values)
-    sums[1].index_add_(0, columns, values)
+    of_row = torch.zeros(corpus.num_items).index_add(0, rows, values)
+    of_column = torch.zeros(corpus.num_items).index_add(0, columns, values)
     return SparseMatrix.from_entries(
         rows,
         columns,
-        values / (sums[0][rows] * sums[1][columns]).sqrt(),
+        values / (of_row[rows] * of_column[columns]).sqrt(),
         shape=(corpus.num_items, corpus.num_items),
     )

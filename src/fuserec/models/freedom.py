@@ -5,13 +5,13 @@ ACM Multimedia 2023, arXiv 2211.06924. docs/papers/freedom.md says which functio
 numbers are ours), and where we depart.
 
 Shape legend
-    U  users   I  items   D  width   W  width of a modality's features   E  pairs   B  batch
+    U  users   I  items   D  width   W  width of a modality's features   B  batch   C  cold items
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -23,10 +23,10 @@ from fuserec.losses import bpr
 from fuserec.models.modalities import check_weights, choose, neighbour_graph, others_first
 from fuserec.models.two_tower import TwoTower
 from fuserec.nn import Collaborative, FrozenGraph, PrunedGraph, xavier_uniform
-from fuserec.ops.graph import SparseMatrix, layer_mean, normalise, propagate
-from fuserec.shapes import Float, Int
+from fuserec.ops.graph import SparseMatrix, knn_entries, layer_mean, propagate
+from fuserec.shapes import Bool, Float, Int
 
-__all__ = ["Freedom", "FreedomConfig", "frozen_item_graph"]
+__all__ = ["Freedom", "FreedomConfig", "Projection", "frozen_item_graph"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class FreedomConfig:
 
 
 class Freedom(nn.Module):
-    """Item scope: an item is its collaborative vector plus what its content's neighbours are to users.
+    """An item is its collaborative vector plus the embeddings of its neighbours by content; a user the former alone.
 
     Args:
         config: options.
@@ -66,7 +66,7 @@ class Freedom(nn.Module):
         generator: draws the initial weights and the seed of the pruning.
 
     Raises:
-        ConfigError: a named modality is unknown, or there is none at all.
+        ConfigError: a named modality is unknown or has neither features nor a graph, or there is none at all.
     """
 
     def __init__(self, config: FreedomConfig, corpus: Corpus, *, generator: torch.Generator) -> None:
@@ -83,7 +83,7 @@ class Freedom(nn.Module):
         self.projections = nn.ModuleDict(
             {
                 # a bare name such as "type" would hide a method of nn.Module, which torch refuses
-                f"{modality.name}_content": _Projection(modality, config.dim, generator=generator)
+                f"{modality.name}_content": Projection(modality, config.dim, generator=generator)
                 for modality, _ in chosen
                 if modality.features is not None
             }
@@ -139,10 +139,15 @@ class Freedom(nn.Module):
         )
 
 
-class _Projection(nn.Module):
-    """Features into the space of the users, and how well they rank there. Eq. (9).
+class Projection(nn.Module):
+    """Features of one modality in the space of the users, and how well they rank there. Eq. (9).
 
     The paper's projection has a bias; it is the same for both items of a pair, so a ranking loss cannot see it.
+
+    Args:
+        modality: with features.
+        dim: D.
+        generator: draws the weights.
     """
 
     def __init__(self, modality: Modality, dim: int, *, generator: torch.Generator) -> None:
@@ -152,15 +157,21 @@ class _Projection(nn.Module):
         self.register_buffer("present", modality.present, persistent=False)
         self.weight = xavier_uniform(modality.features.shape[1], dim, generator=generator)
 
-    features: Tensor
-    present: Tensor
+    features: Float[Tensor, "I W"]
+    present: Bool[Tensor, " I"]
 
     def ranking_loss(
         self, user: Float[Tensor, "B D"], positives: Int[Tensor, " B"], negatives: Int[Tensor, " B"]
     ) -> Float[Tensor, ""]:
-        """BPR of the projected features, the mean over the batch; 0 where one of the items has no such features.
+        """() BPR of the projected features in nats, the mean over the batch.
 
-        <u, x_i W> - <u, x_j W> is <u, (x_i - x_j) W>: one product for both items.
+        <u, x_i W> - <u, x_j W> is <u, (x_i - x_j) W>: one product for both items. A pair of which one item has no
+        such features adds 0 but is counted, so that a modality that few items have weighs little.
+
+        Args:
+            user: (B, D) z_u.
+            positives: (B,) items.
+            negatives: (B,) items.
         """
         difference_BW = F.embedding(positives, self.features) - F.embedding(negatives, self.features)
         ahead_B = (user * (difference_BW @ self.weight)).sum(1)
@@ -174,26 +185,24 @@ def frozen_item_graph(modalities: list[tuple[Modality, float]], *, k: int) -> Sp
     The nearest of an item is the item itself. The graph stays directed; D counts the neighbours of a row.
 
     Args:
-        modalities: each with its weight alpha_m; a ready graph is taken before features.
-        k: neighbours, the item itself among them.
+        modalities: at least one, each with its weight alpha_m; a ready graph is taken before features.
+        k: neighbours, the item itself among them, at least 1.
+
+    Returns:
+        (I, I) graph; rows and columns of items without any of the modalities are empty.
+
+    Raises:
+        ConfigError: a modality has neither features nor a graph.
     """
     rows, columns, values = [], [], []
     for modality, alpha in modalities:
-        row, column = _nearest(modality, k)
-        ones = torch.ones(len(row))
+        others = others_first(neighbour_graph(modality, max(1, k - 1)), modality.present, k - 1)
+        unweighted = replace(others, weights=torch.ones_like(others.weights))
+        row, column, value = knn_entries(unweighted, modality.present, directed=True)
         rows.append(row)
         columns.append(column)
-        values.append(alpha * normalise(row, column, ones, num_nodes=len(modality.present)))
+        values.append(alpha * value)
     size = len(modalities[0][0].present)
     return SparseMatrix.from_entries(
         torch.cat(rows), torch.cat(columns), torch.cat(values), shape=(size, size)
     )
-
-
-def _nearest(modality: Modality, k: int) -> tuple[Int[Tensor, " E"], Int[Tensor, " E"]]:
-    """Rows and columns of the k nearest items of each, itself first, among those that have the modality."""
-    present = modality.present
-    others = others_first(neighbour_graph(modality, max(1, k - 1)), present, k - 1).neighbours
-    own = torch.nonzero(present).squeeze(1)
-    rows, place = torch.nonzero(others >= 0, as_tuple=True)
-    return torch.cat([own, rows]), torch.cat([own, others[rows, place]])

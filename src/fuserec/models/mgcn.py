@@ -5,7 +5,8 @@ Multimedia 2023, arXiv 2308.03588. docs/papers/mgcn.md says what we know of its 
 each equation, and where we depart.
 
 Shape legend
-    U  users   I  items   M  modalities   D  width   W  width of features   B  rows, users before items   C  pairs
+    U  users   I  items   M  modalities   D  width   W  width of features   B  rows, users before items
+    R  some of those rows   C  pairs
 """
 
 from __future__ import annotations
@@ -153,20 +154,21 @@ class Mgcn(nn.Module):
         return fused_BD
 
     def contrastive(
-        self, content: Float[Tensor, "B D"], z: Float[Tensor, "B D"], present: Bool[Tensor, "B M"]
+        self,
+        content: Float[Tensor, "B D"],
+        z: Float[Tensor, "B D"],
+        present: Bool[Tensor, "B M"],
+        *,
+        rows: Int[Tensor, " R"],
     ) -> Float[Tensor, ""]:
-        """InfoNCE between content and behaviour, over the rows that have content at all. Section 3.4."""
-        some_B = present.any(1)
-        if not some_B.all():
-            rows = torch.nonzero(some_B).squeeze(1)
-            content, z = F.embedding(rows, content), F.embedding(rows, z)
-        return info_nce(content, z, temperature=self.config.temperature)
+        """() InfoNCE between content and behaviour, over those of the given rows that have content at all. Section 3.4."""
+        rows = rows[present[rows].any(1)]
+        return info_nce(F.embedding(rows, content), F.embedding(rows, z), temperature=self.config.temperature)
 
-    def losses(self, batch: PairBatch) -> dict[str, Tensor]:
-        """Terms ``bpr``, ``contrastive`` (of users plus of items) and ``l2``. Section 3.4."""
-        pair_items = torch.cat([batch.positives, batch.negatives])
-        users, user_place = torch.unique(batch.users, return_inverse=True)
-        items, item_place = torch.unique(pair_items, return_inverse=True)
+    def behaviour_and_content(
+        self, users: Int[Tensor, " _"], items: Int[Tensor, " _"]
+    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"], Bool[Tensor, "B M"]]:
+        """Z, c and the modalities present, each of the given users and then of the given items."""
         z_UD, z_ID = self.collaborative()
         z_BD = torch.cat([F.embedding(users, z_UD), F.embedding(items, z_ID)])
         h_MBD = torch.stack(
@@ -176,18 +178,23 @@ class Mgcn(nn.Module):
             ]
         )
         present_BM = torch.cat([self.present_UM[users], self.present_IM[items]])
-        content_BD = self.fuse(z_BD, h_MBD, present_BM)
-        positives = torch.unique(item_place[: len(batch.positives)]) + len(users)
+        return z_BD, self.fuse(z_BD, h_MBD, present_BM), present_BM
+
+    def losses(self, batch: PairBatch) -> dict[str, Tensor]:
+        """Terms ``bpr``, ``contrastive`` (of users plus of items) and ``l2``. Section 3.4."""
+        pair_items = torch.cat([batch.positives, batch.negatives])
+        users, user_place = torch.unique(batch.users, return_inverse=True)
+        items, item_place = torch.unique(pair_items, return_inverse=True)
+        z_BD, content_BD, present_BM = self.behaviour_and_content(users, items)
         user_BD, item_BD = (z_BD + content_BD).split([len(users), len(items)])
         user_CD = F.embedding(user_place, user_BD)
         positive_CD, negative_CD = F.embedding(item_place, item_BD).chunk(2)
-        of_users, of_items = (
-            self.contrastive(F.embedding(rows, content_BD), F.embedding(rows, z_BD), present_BM[rows])
-            for rows in (torch.arange(len(users), device=users.device), positives)
-        )
+        user_rows = torch.arange(len(users), device=users.device)
+        positive_rows = len(users) + torch.unique(item_place[: len(batch.positives)])
         return {
             "bpr": bpr((user_CD * positive_CD).sum(1), (user_CD * negative_CD).sum(1)),
-            "contrastive": of_users + of_items,
+            "contrastive": self.contrastive(content_BD, z_BD, present_BM, rows=user_rows)
+            + self.contrastive(content_BD, z_BD, present_BM, rows=positive_rows),
             "l2": self.collaborative.l2(batch.users, pair_items),
         }
 

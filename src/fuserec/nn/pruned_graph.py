@@ -1,7 +1,7 @@
 """Graphs of which training sees another part in every epoch.
 
 Shape legend
-    E  entries of a graph   C  entries kept
+    N  rows   M  columns   U  users   I  items   E  entries of a graph   C  entries kept
 """
 
 from __future__ import annotations
@@ -36,13 +36,15 @@ class EpochDraw(nn.Module):
     def next(self) -> torch.Generator:
         """The generator of the epoch that begins."""
         self.epochs_begun += 1
+        # counts that differ make seeds that differ, so no epoch of a model draws as another
         return torch.Generator().manual_seed(int(self.seed) ^ int(self.epochs_begun))
 
 
 class PrunedGraph(nn.Module):
     """A user-item graph that keeps a share of the pairs in each epoch, normalised by what is left.
 
-    Paper: FREEDOM Eq. (4) and (5).
+    Paper: FREEDOM Eq. (4) and (5), as docs/papers/freedom.md numbers them. The whole graph is not kept: it is that of
+    `fuserec.nn.Collaborative`, which every model that prunes has beside this, and at scale it is the largest one.
 
     Args:
         full: (U, I) the whole graph, with weights 1 / sqrt(d_u d_i).
@@ -62,7 +64,7 @@ class PrunedGraph(nn.Module):
         return self.graph.matrix
 
     def begin_epoch(self, full: SparseMatrix) -> None:
-        """Draw this epoch's graph from the whole one."""
+        """Draw this epoch's graph from the whole one, whose weights are the chances of its pairs. Drawn on the CPU."""
         if self.share == 1.0:
             return
         users, items, weights = (entries.cpu() for entries in full.entries())
@@ -74,6 +76,8 @@ class PrunedGraph(nn.Module):
 
 class ThinnedGraph(nn.Module):
     """A graph that loses a share of its entries in each epoch; the others grow, so that its sums stay on average.
+
+    Ours: docs/papers/tmfun_plus.md, Eq. (2).
 
     Args:
         full: (N, M) the whole graph.
@@ -108,6 +112,9 @@ def prune(weights: Float[Tensor, " E"], *, share: float, generator: torch.Genera
         weights: (E,) above 0.
         share: of the pairs to keep, rounded down, at least one pair.
         generator: source of the draw.
+
+    Returns:
+        (C,) places, each once, in no order.
     """
     count = max(1, int(len(weights) * share))
     keys = torch.rand(len(weights), generator=generator, dtype=torch.float64).log() / weights
@@ -120,7 +127,10 @@ def thin(matrix: SparseMatrix, *, share: float, generator: torch.Generator) -> S
     Args:
         matrix: (N, M).
         share: to lose, at least 0, below 1.
-        generator: source of the draw.
+        generator: source of the draw, on the CPU.
+
+    Returns:
+        (N, M) on the CPU; each of the two directions of an edge is an entry of its own.
     """
     rows, columns, values = (entries.cpu() for entries in matrix.entries())
     kept = torch.rand(len(values), generator=generator) >= share
