@@ -15,6 +15,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from fuserec.batch import KnnGraph, Pairs
 from fuserec.ops.fusion import weighted_sum
+from fuserec.ops.products import add_product, multiply
 from fuserec.ops.sum_rows import SparseRows
 from fuserec.shapes import Bool, Float, Int
 
@@ -155,17 +156,12 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, matrix: SparseMatrix) -> Tensor:
         ctx.matrix = matrix  # type: ignore[attr-defined]
-        return _multiply(matrix.forward, x)
+        return multiply(matrix.forward, x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
-        return _multiply(ctx.matrix.backward, gradient.contiguous()), None  # type: ignore[attr-defined]
-
-
-def _multiply(csr: Tensor, x: Tensor) -> Tensor:
-    """``csr @ x``; asked for as a sum with nothing, torch neither clears nor copies the result first."""
-    return torch.addmm(x.new_zeros(()), csr, x, beta=0.0)
+        return multiply(ctx.matrix.backward, gradient.contiguous()), None  # type: ignore[attr-defined]
 
 
 def propagate(matrix: SparseMatrix, x: Float[Tensor, "M D"]) -> Float[Tensor, "N D"]:
@@ -196,7 +192,7 @@ class _Mixture(torch.autograd.Function):
     ) -> Tensor:
         answers_MBD = x.new_empty(len(matrices), len(rows), x.shape[1])
         for answer_BD, matrix in zip(answers_MBD, matrices, strict=True):
-            torch.index_select(_multiply(matrix.forward, x), 0, rows, out=answer_BD)
+            torch.index_select(multiply(matrix.forward, x), 0, rows, out=answer_BD)
         ctx.matrices = matrices  # type: ignore[attr-defined]
         ctx.save_for_backward(answers_MBD, weights, rows)
         return weighted_sum(weights.T, answers_MBD)
@@ -210,7 +206,7 @@ class _Mixture(torch.autograd.Function):
         total, spread = gradient.new_zeros(size), gradient.new_zeros(size)
         for matrix, weight_B in zip(matrices, weights.T, strict=True):
             spread.index_copy_(0, rows, weight_B[:, None] * gradient)
-            torch.addmm(total, matrix.backward, spread, out=total)
+            add_product(total, matrix.backward, spread, out=total)
         return total, (gradient * answers_MBD).sum(2).T, None, None
 
 
@@ -287,8 +283,8 @@ def _horner(matrix: SparseMatrix, user: Tensor, item: Tensor, num_layers: int) -
     for layer in range(1, num_layers + 1):
         scale = 1.0 / (num_layers + 1) if layer == num_layers else 1.0
         total = (
-            torch.addmm(user, matrix.forward, total[1], beta=scale, alpha=scale),
-            torch.addmm(item, matrix.backward, total[0], beta=scale, alpha=scale),
+            add_product(user, matrix.forward, total[1], scale=scale),
+            add_product(item, matrix.backward, total[0], scale=scale),
         )
     return total
 
