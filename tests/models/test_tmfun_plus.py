@@ -12,7 +12,7 @@ from fuserec.batch import Corpus, Histories, KnnGraph, Modality, PairBatch, Pair
 from fuserec.errors import ConfigError
 from fuserec.models.tmfun_plus import TmfunPlus, TmfunPlusConfig, item_graph, mean_of_rows
 from fuserec.models.two_tower import TwoTower
-from fuserec.ops.graph import SparseMatrix
+from fuserec.ops.graph import SparseMatrix, propagate
 from fuserec.testing.contract import GradientContract
 from fuserec.testing.corpora import NUM_GROUPS, tiny_corpus
 
@@ -179,7 +179,7 @@ class Literal:
             return z[i] + g[i]
         total, weight = torch.zeros_like(z[i]), 0.0
         for j in range(self.items):
-            if self.warm[j]:
+            if self.warm[j] and self.whole[i, j] > 0:
                 total, weight = total + self.whole[i, j] * (z[j] + g[j]), weight + float(self.whole[i, j])
         return self.config.cold_scale * total / weight if weight > 0 else torch.zeros_like(total)
 
@@ -374,6 +374,25 @@ def test_a_cold_item_by_hand() -> None:
     assert scorer.item.squeeze(1).tolist() == pytest.approx([2 + 1, 4 + 4, 2 * 3])
     assert scorer.user.squeeze(1).tolist() == pytest.approx([1 + 2 * (1 + 4) / 2])
     assert scorer.foldable.tolist() == [True, True, False]
+
+
+def test_an_opposed_neighbour_neither_cancels_nor_blows_up_a_cold_item() -> None:
+    """Item 2 is cold, like item 0 and the opposite of item 1: it is twice item 0, though its row of A sums to less than 0."""
+    ready = KnnGraph(
+        neighbours=torch.tensor([[-1, -1], [2, -1], [0, 1]]),
+        weights=torch.tensor([[0.0, 0.0], [-0.9, 0.0], [1.0, -0.9]]),
+    )
+    corpus = Corpus(
+        num_users=1,
+        num_items=3,
+        train=Pairs(users=torch.tensor([0, 0]), items=torch.tensor([0, 1])),
+        modalities=(Modality(name="text", present=torch.ones(3, dtype=torch.bool), graph=ready),),
+    )
+    config = TmfunPlusConfig(dim=1, num_layers=0, behaviour_weight=0.0)
+    model = TmfunPlus(config, corpus, generator=torch.Generator().manual_seed(0))
+    set_to(model, user=[1.0], item=[2.0, 4.0, 100.0], history_scale=2.0)
+    assert propagate(model.item_graph.full.matrix, torch.tensor([[1.0], [1.0], [0.0]]))[2] < 0
+    assert model.scorer().item[[0, 2], 0].tolist() == pytest.approx([2 + 1, 2 * 3])
 
 
 def test_a_mean_of_rows_has_the_same_places_and_leaves_empty_rows_empty() -> None:

@@ -176,9 +176,13 @@ class TmfunPlus(nn.Module):
     def with_cold_items(self, item: Float[Tensor, "I D"]) -> Float[Tensor, "I D"]:
         """The vectors, with c times the weighted mean of its warm neighbours in A for each cold item. Eq. (7).
 
-        Zero where it has no such neighbour.
+        Zero where it has no such neighbour. Weights below 0 (cosines of opposites in a small catalogue) are left out: a sum
+        in which signs cancel is no divisor.
         """
-        graph = self.item_graph.full.matrix
+        rows, columns, values = self.item_graph.full.matrix.entries()
+        graph = SparseMatrix.from_entries(
+            rows, columns, values.clamp_min(0.0), shape=self.item_graph.full.matrix.shape
+        )
         warm_I1 = self.collaborative.warm_I[:, None].to(item.dtype)
         weight_I1 = propagate(graph, warm_I1)[self.cold]
         total_CD = propagate(graph, item * warm_I1)[self.cold]
