@@ -5,7 +5,7 @@ import torch
 
 from fuserec.batch import KnnGraph, Modality
 from fuserec.errors import ConfigError
-from fuserec.models.modalities import choose, neighbour_graph, others_first
+from fuserec.models.modalities import choose, neighbour_graph, others_at_most, others_first
 from fuserec.testing.corpora import tiny_corpus
 
 
@@ -25,6 +25,13 @@ def test_an_unknown_name_and_a_dataset_without_content_are_refused() -> None:
         ConfigError, match=r"^expected a dataset with at least one modality, got none; attach"
     ):
         choose(tiny_corpus(modalities=()), [])
+
+
+def test_no_more_neighbours_are_searched_than_there_are_others() -> None:
+    modality = Modality(name="text", present=torch.ones(3, dtype=torch.bool), features=torch.eye(3))
+    assert neighbour_graph(modality, 2**62).neighbours.shape == (3, 2)
+    assert [others_at_most(k, 4) for k in (1, 3, 4, 2**62)] == [1, 3, 3, 3]
+    assert others_at_most(5, 1) == 1
 
 
 def test_a_ready_graph_is_taken_as_it_is_before_features() -> None:

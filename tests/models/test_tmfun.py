@@ -49,6 +49,11 @@ class TestContractOfEarlyAndLateFusion(TestContract):
     without_gradient: ClassVar[frozenset[str]] = MULTI
 
 
+class TestContractOfEarlyFusionAlone(TestContract):
+    config: ClassVar[Any] = TmfunConfig(**SMALL, steps=("early",))
+    without_gradient: ClassVar[frozenset[str]] = MULTI
+
+
 class TestContractOfDirectedGraphs(TestContract):
     config: ClassVar[Any] = TmfunConfig(**SMALL, directed=True, item_layers=2)
 
@@ -201,6 +206,26 @@ def test_a_cold_item_by_hand() -> None:
     torch.testing.assert_close(model.id_features(), torch.tensor([[1.5, 2.0], [1.5, 2.0]]))
     # e = 0 W_V = 0 and h^I weigh half each, and only the direction counts
     torch.testing.assert_close(towers(model).item, torch.tensor([[3.6, 4.8], [3.6, 4.8]]))
+
+
+def test_an_opposed_neighbour_neither_cancels_nor_blows_up_a_cold_item() -> None:
+    """Item 2 is cold, like item 0 and the opposite of item 1: it is item 0, though its row of A sums to less than 0."""
+    ready = KnnGraph(
+        neighbours=torch.tensor([[-1, -1], [2, -1], [0, 1]]),
+        weights=torch.tensor([[0.0, 0.0], [-0.9, 0.0], [1.0, -0.9]]),
+    )
+    corpus = Corpus(
+        num_users=1,
+        num_items=3,
+        train=Pairs(users=torch.tensor([0, 0]), items=torch.tensor([0, 1])),
+        modalities=(Modality(name="text", present=torch.ones(3, dtype=torch.bool), graph=ready),),
+    )
+    config = TmfunConfig(dim=1, num_layers=0, frozen_share=1.0, feature_graph_input="id")
+    model = Tmfun(config, corpus, generator=rng())
+    warm_I1 = torch.tensor([[1.0], [1.0], [0.0]])
+    assert model.item_graph(warm_I1)[2] < 0
+    z_I1 = torch.tensor([[2.0], [4.0], [100.0]])
+    assert model.with_cold_items(z_I1)[:, 0].tolist() == pytest.approx([2.0, 4.0, 2.0])
 
 
 def test_a_cold_item_without_a_warm_neighbour_starts_from_zero() -> None:

@@ -7,7 +7,7 @@ what the tolerances allow for.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import combinations
@@ -48,6 +48,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "three layers": ({}, {"num_layers": 3}),
     "late only": ({}, {"steps": ("late",)}),
     "early and late": ({}, {"steps": ("early", "late")}),
+    "early only": ({}, {"steps": ("early",)}),
+    "early only, the mean": ({}, {"steps": ("early",), "attention": False}),
     "learnt graphs alone": ({}, {"frozen_share": 0.0}),
     "frozen graphs alone": ({}, {"frozen_share": 1.0}),
     "directed": ({}, {"directed": True}),
@@ -176,12 +178,16 @@ class Literal:
     @cached_property
     def item_graph(self) -> Tensor:
         """(3)."""
+        return self.mixture(self.graphs)
+
+    def mixture(self, graphs: Sequence[Tensor]) -> Tensor:
+        """The modality graphs as (3) mixes them."""
         share = torch.softmax(self.weights["graph_logits_M"], 0)
         rows = []
         for i in range(self.items):
             row = torch.zeros(self.items, dtype=torch.float64)
             for m in self.having(i):
-                row = row + share[m] / share[self.having(i)].sum() * self.graphs[m][i]
+                row = row + share[m] / share[self.having(i)].sum() * graphs[m][i]
             rows.append(row)
         return torch.stack(rows)
 
@@ -259,6 +265,8 @@ class Literal:
             choices = ([g] if having else []) + ([self.h_id[i]] if bool(self.h_id[i].any()) else [])
             keys = [choice @ w["multi_key"] for choice in choices]
             g = self._attend(z @ w["multi_query"], keys, choices) if choices else torch.zeros_like(z)
+        if "late" not in self.config.steps:
+            return g
         return z + g / g.norm().clamp_min(1e-8) if bool(g.any()) else z
 
     def contrastive(self, positives: list[int]) -> Tensor:
@@ -296,12 +304,13 @@ class Literal:
         }
 
     def cold_z(self, i: int) -> Tensor:
-        """Cold items: the weighted mean of the warm neighbours in A^I."""
+        """Cold items: the weighted mean of the warm neighbours in A^I, made of weights above 0."""
+        graph = self.mixture([each.clamp_min(0.0) for each in self.graphs])
         total, weight = torch.zeros(self.config.dim, dtype=torch.float64), 0.0
         for j in range(self.items):
             if self.warm[j]:
-                total = total + self.item_graph[i, j] * self.z[self.users + j]
-                weight += self.item_graph[i, j].item()
+                total = total + graph[i, j] * self.z[self.users + j]
+                weight += graph[i, j].item()
         return total / weight if weight > 0 else torch.zeros_like(total)
 
     def new_user(self, history: list[int]) -> Tensor:

@@ -62,8 +62,12 @@ def built_on(corpus: Corpus, **options: Any) -> Tmfun:
             r"expected the step 'early' with scope = 'pair' and attention = true, got \['late'\], .*",
         ),
         (
-            {"steps": ("early",)},
-            r"steps must be \['late'\] or \['early', 'late'\] or \['early', 'multi', 'late'\], got \['early'\]",
+            {"steps": ("multi",)},
+            r"steps must be \['late'\] or \['early'\] or \['early', 'late'\] or \['early', 'multi', 'late'\], got \['multi'\]",
+        ),
+        (
+            {"scope": "pair", "steps": ("early",)},
+            r"expected the step 'late' with scope = 'pair', whose scores have it built in, got \['early'\]",
         ),
     ],
 )

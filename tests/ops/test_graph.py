@@ -63,6 +63,13 @@ def test_entries_at_the_same_place_are_added_up() -> None:
     assert matrix.shape == (2, 3)
 
 
+def test_negatives_become_zeros_and_nothing_else_changes() -> None:
+    rows, columns = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1])
+    matrix = SparseMatrix.from_entries(rows, columns, torch.tensor([2.0, -3.0, 4.0]), shape=(2, 2))
+    assert matrix.without_negatives().dense().tolist() == [[2.0, 0.0], [0.0, 4.0]]
+    assert matrix.dense().tolist() == [[2.0, -3.0], [0.0, 4.0]]
+
+
 def test_a_symmetric_matrix_is_found_to_be_and_stored_once() -> None:
     rows, columns = torch.tensor([0, 1, 2, 2]), torch.tensor([1, 0, 2, 0])
     weights = torch.tensor([0.5, 0.5, 1.0, 0.0])

@@ -72,4 +72,4 @@ def fold_in(
 
 def _sums(x: Float[Tensor, "T D"], rows: Int[Tensor, " T"], num_rows: int) -> Float[Tensor, "N D"]:
     """(N, D) sum of the rows of x that belong to each row."""
-    return torch.zeros(num_rows, x.shape[1], dtype=x.dtype).index_add(0, rows, x)
+    return x.new_zeros(num_rows, x.shape[1]).index_add(0, rows, x)

@@ -23,7 +23,7 @@ from fuserec.losses import bpr
 from fuserec.models.modalities import check_weights, choose, neighbour_graph, others_first
 from fuserec.models.two_tower import TwoTower
 from fuserec.nn import Collaborative, FrozenGraph, PrunedGraph, xavier_uniform
-from fuserec.ops.graph import SparseMatrix, knn_entries, layer_mean, propagate
+from fuserec.ops.graph import SparseMatrix, knn_entries, propagate
 from fuserec.shapes import Bool, Float, Int
 
 __all__ = ["Freedom", "FreedomConfig", "Projection", "frozen_item_graph"]
@@ -109,12 +109,7 @@ class Freedom(nn.Module):
 
     def losses(self, batch: PairBatch) -> dict[str, Tensor]:
         """Terms ``bpr`` and ``content`` (the sum over modalities, to be weighted by the paper's lambda). Eq. (6) to (9)."""
-        user_UD, z_ID = layer_mean(
-            self.pruned.matrix,
-            self.collaborative.user,
-            self.collaborative.item,
-            num_layers=self.config.num_layers,
-        )
+        user_UD, z_ID = self.collaborative(self.pruned.matrix)
         items = torch.cat([batch.positives, batch.negatives])
         user_BD = F.embedding(batch.users, user_UD)
         positive_BD, negative_BD = F.embedding(items, z_ID + self.content_view()).chunk(2)

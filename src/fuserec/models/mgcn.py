@@ -22,7 +22,7 @@ from fuserec.errors import ConfigError
 from fuserec.losses import bpr, info_nce
 from fuserec.models.modalities import choose, neighbour_graph, others_first
 from fuserec.models.two_tower import TwoTower
-from fuserec.nn import Collaborative, FrozenGraph, xavier_uniform
+from fuserec.nn import Collaborative, FrozenGraph, xavier_linear, xavier_uniform
 from fuserec.ops.fusion import choice_weights
 from fuserec.ops.graph import SparseMatrix, knn_adjacency, propagate
 from fuserec.ops.spectral import leading_eigenvectors
@@ -90,7 +90,7 @@ class Mgcn(nn.Module):
             # a bare name such as "type" would hide a method of nn.Module, which torch refuses
             {f"{each.name}_view": ModalityView(config, each, generator=generator) for each in chosen}
         )
-        self.attention = _linear(config.dim, config.dim, generator=generator)
+        self.attention = xavier_linear(config.dim, config.dim, generator=generator)
         self.attention_query = xavier_uniform(config.dim, 1, generator=generator)
         present_IM = torch.stack([modality.present for modality in chosen], 1)
         reached_UM = propagate(self.collaborative.graph.matrix, present_IM.to(torch.get_default_dtype())) > 0
@@ -232,9 +232,9 @@ class ModalityView(nn.Module):
             features = leading_eigenvectors(adjacency, config.graph_features, generator=generator)
         self.graph = FrozenGraph(adjacency)
         self.register_buffer("features", features, persistent=False)
-        self.projection = _linear(features.shape[1], config.dim, generator=generator)
-        self.gate = _linear(config.dim, config.dim, generator=generator)
-        self.preference = _linear(config.dim, config.dim, generator=generator)
+        self.projection = xavier_linear(features.shape[1], config.dim, generator=generator)
+        self.gate = xavier_linear(config.dim, config.dim, generator=generator)
+        self.preference = xavier_linear(config.dim, config.dim, generator=generator)
 
     features: Float[Tensor, "I W"]
 
@@ -268,13 +268,3 @@ def item_graph(modality: Modality, *, k: int) -> SparseMatrix:
     """
     others = others_first(neighbour_graph(modality, max(1, k - 1)), modality.present, k - 1)
     return knn_adjacency(others, modality.present, directed=True)
-
-
-def _linear(inputs: int, outputs: int, *, generator: torch.Generator) -> nn.Linear:
-    """W x + b, W drawn within Xavier's bound and b zero."""
-    # skip_init: nn.Linear would draw from the global random state first
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
-    assert isinstance(layer, nn.Linear)
-    nn.init.xavier_uniform_(layer.weight, generator=generator)
-    nn.init.zeros_(layer.bias)
-    return layer

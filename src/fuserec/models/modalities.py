@@ -16,7 +16,7 @@ from fuserec.errors import ConfigError, nearest
 from fuserec.ops.knn import cosine_knn
 from fuserec.shapes import Bool
 
-__all__ = ["check_weights", "choose", "neighbour_graph", "others_first"]
+__all__ = ["check_weights", "choose", "neighbour_graph", "others_at_most", "others_first"]
 
 
 def check_weights(weights: Mapping[str, float], neighbours: int, *, option: str = "neighbours") -> None:
@@ -63,7 +63,7 @@ def neighbour_graph(modality: Modality, k: int) -> KnnGraph:
 
     Args:
         modality: a ready graph is taken before features.
-        k: neighbours where there is no ready graph, at least 1.
+        k: neighbours where there is no ready graph, at least 1; more than all others is as many as there are.
 
     Raises:
         ConfigError: there are neither features nor a graph.
@@ -72,7 +72,12 @@ def neighbour_graph(modality: Modality, k: int) -> KnnGraph:
         return modality.graph
     if modality.features is None:
         raise ConfigError(f"expected features or a graph for modality {modality.name!r}, got neither")
-    return cosine_knn(modality.features, modality.present, k)
+    return cosine_knn(modality.features, modality.present, others_at_most(k, len(modality.present)))
+
+
+def others_at_most(k: int, num_items: int) -> int:
+    """k, or as many as an item has others, and 1 at least: what no item can have takes memory for nothing."""
+    return max(1, min(k, num_items - 1))
 
 
 def others_first(graph: KnnGraph, present: Bool[Tensor, " I"], count: int) -> KnnGraph:

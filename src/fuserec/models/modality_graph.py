@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from fuserec.batch import Modality
 from fuserec.errors import ConfigError
-from fuserec.models.modalities import neighbour_graph
+from fuserec.models.modalities import neighbour_graph, others_at_most
 from fuserec.models.tmfun_config import TmfunConfig
-from fuserec.nn import FrozenGraph
+from fuserec.nn import FrozenGraph, xavier_linear
 from fuserec.ops.graph import SparseMatrix, knn_adjacency, knn_entries, propagate
 from fuserec.ops.nearest import float32_knn
 from fuserec.ops.spectral import leading_eigenvectors
@@ -64,9 +64,7 @@ class ModalityGraph(nn.Module):
         self.register_buffer("travelled", None, persistent=False)
         self.register_buffer("row_sums", frozen.row_sums(), persistent=False)
         if features is not None and self.uses_features:
-            self.projection = nn.Linear(features.shape[1], config.dim)
-            nn.init.xavier_uniform_(self.projection.weight, generator=generator)
-            nn.init.zeros_(self.projection.bias)
+            self.projection = xavier_linear(features.shape[1], config.dim, generator=generator)
 
     features: Tensor | None
     present: Tensor
@@ -83,7 +81,8 @@ class ModalityGraph(nn.Module):
         """A^m = lambda norm(frozen) + (1 - lambda) norm(topk cos F^m), detached; then P^m. Eq. (2), (4)."""
         share = self.config.frozen_share
         if self.learns_graph:
-            knn = float32_knn(self.projected(), self.present, self.config.num_neighbours)
+            k = others_at_most(self.config.num_neighbours, len(self.present))
+            knn = float32_knn(self.projected(), self.present, k)
             learnt = knn_entries(knn, self.present, directed=self.config.directed)
             self.adjacency.replace(_mix(self.frozen.matrix, learnt, share=share))
         if self.features is not None and (self.learns_graph or self.travelled is None):

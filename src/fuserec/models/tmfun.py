@@ -189,7 +189,7 @@ class Tmfun(nn.Module):
         if "multi" in self.config.steps:
             available_B2 = torch.stack([present.any(1), id_feature.any(1)], 1)
             g = self.multi_step_fusion(z, g, id_feature, available_B2)
-        return z + unit_or_zero(g)
+        return z + unit_or_zero(g) if "late" in self.config.steps else g
 
     def contrastive(self, h: Float[Tensor, "M B D"], present: Bool[Tensor, "B M"]) -> Float[Tensor, ""]:
         """Inter-modal InfoNCE, the mean over the pairs of modalities. Eq. (9)."""
@@ -262,12 +262,16 @@ class Tmfun(nn.Module):
     def with_cold_items(self, z: Float[Tensor, "I D"]) -> Float[Tensor, "I D"]:
         """z, with the weighted mean of its warm neighbours in A^I for each item without interactions.
 
-        Zero where it has no such neighbour. Part 2, "Cold items".
+        Zero where it has no such neighbour. Weights below 0 (cosines of opposites in a small catalogue) are left out: a sum
+        in which signs cancel is no divisor. Part 2, "Cold items".
         """
         warm_I1 = self.collaborative.warm_I[:, None]
-        warm_z = torch.where(warm_I1, z, 0.0)
-        weight_I1 = self.item_graph(warm_I1.to(z.dtype))
-        mean = self.item_graph(warm_z) / torch.where(weight_I1 > 0, weight_I1, 1.0)
+        graphs = tuple(graph.adjacency.matrix.without_negatives() for graph in self._graphs())
+        weights_IM = self.modality_weights(self.present_IM)
+        every = torch.arange(len(z), device=z.device)
+        weight_I1 = mixed_propagate(graphs, warm_I1.to(z.dtype), weights_IM, every)
+        total = mixed_propagate(graphs, torch.where(warm_I1, z, 0.0), weights_IM, every)
+        mean = total / torch.where(weight_I1 > 0, weight_I1, 1.0)
         return torch.where(warm_I1, z, torch.where(weight_I1 > 0, mean, 0.0))
 
 

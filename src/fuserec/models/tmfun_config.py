@@ -9,7 +9,7 @@ from fuserec.errors import ConfigError
 __all__ = ["TmfunConfig"]
 
 SCOPES = ("item", "pair", "global")
-STEPS = (("late",), ("early", "late"), ("early", "multi", "late"))
+STEPS = (("late",), ("early",), ("early", "late"), ("early", "multi", "late"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,8 @@ class TmfunConfig:
     modality_graphs: bool = True
     """False: no modality graphs, H^m := F^m (ablation A1). The item graph is still made of them."""
     steps: tuple[str, ...] = ("early", "multi", "late")
-    """Fusion steps: ("late",), ("early", "late") or all three (Eq. 6 to 8); without "multi" no item graph (A2)."""
+    """Fusion steps: ("late",), ("early",), ("early", "late") or all three (Eq. 6 to 8); without "multi" no item graph (A2),
+    without "late" an item is its content alone (A7)."""
     scope: str = "item"
     """Whose query weighs the modalities: each "item" its own, each "pair" of a user and an item (A6), or "global", one
     learnt for all (A5) (Eq. 6)."""
@@ -88,6 +89,10 @@ class TmfunConfig:
             raise ConfigError(
                 f"expected the step 'early' with scope = {self.scope!r} and attention = {str(self.attention).lower()}, "
                 f"got {list(self.steps)}, which take the mean of the modalities; leave scope and attention out"
+            )
+        if "late" not in self.steps and self.scope == "pair":
+            raise ConfigError(
+                f"expected the step 'late' with scope = 'pair', whose scores have it built in, got {list(self.steps)}"
             )
         if not self.attention and self.scope != "item":
             raise ConfigError(

@@ -24,7 +24,7 @@ from fuserec.models.behaviour_graph import behaviour_graph
 from fuserec.models.modalities import check_weights, choose, neighbour_graph
 from fuserec.models.two_tower import TwoTower
 from fuserec.nn import Collaborative, FrozenGraph, PrunedGraph, ThinnedGraph
-from fuserec.ops.graph import SparseMatrix, knn_adjacency, layer_mean, propagate
+from fuserec.ops.graph import SparseMatrix, knn_adjacency, propagate
 from fuserec.shapes import Float, Int
 
 __all__ = ["TmfunPlus", "TmfunPlusConfig", "item_graph", "mean_of_rows"]
@@ -136,12 +136,7 @@ class TmfunPlus(nn.Module):
 
     def losses(self, batch: PairBatch) -> dict[str, Tensor]:
         """Terms ``bpr`` and ``l2``. Eq. (6), with the history of Eq. (5) less the positive itself."""
-        z_UD, z_ID = layer_mean(
-            self.pruned.matrix,
-            self.collaborative.user,
-            self.collaborative.item,
-            num_layers=self.config.num_layers,
-        )
+        z_UD, z_ID = self.collaborative(self.pruned.matrix)
         g_ID = self.neighbour_view(self.item_graph.matrix)
         items = torch.cat([batch.positives, batch.negatives])
         positive_BD, negative_BD = F.embedding(items, z_ID + g_ID).chunk(2)
@@ -179,10 +174,7 @@ class TmfunPlus(nn.Module):
         Zero where it has no such neighbour. Weights below 0 (cosines of opposites in a small catalogue) are left out: a sum
         in which signs cancel is no divisor.
         """
-        rows, columns, values = self.item_graph.full.matrix.entries()
-        graph = SparseMatrix.from_entries(
-            rows, columns, values.clamp_min(0.0), shape=self.item_graph.full.matrix.shape
-        )
+        graph = self.item_graph.full.matrix.without_negatives()
         warm_I1 = self.collaborative.warm_I[:, None].to(item.dtype)
         weight_I1 = propagate(graph, warm_I1)[self.cold]
         total_CD = propagate(graph, item * warm_I1)[self.cold]

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from fuserec.batch import Corpus
 from fuserec.losses import embedding_l2
 from fuserec.nn.frozen_graph import FrozenGraph
-from fuserec.ops.graph import bipartite_graph, layer_mean
+from fuserec.ops.graph import SparseMatrix, bipartite_graph, layer_mean
 from fuserec.shapes import Bool, Float, Int
 
-__all__ = ["Collaborative", "xavier_uniform"]
+__all__ = ["Collaborative", "xavier_linear", "xavier_uniform"]
 
 
 class Collaborative(nn.Module):
@@ -50,9 +50,11 @@ class Collaborative(nn.Module):
         """(I,) items with a training interaction."""
         return self.degree_I > 0
 
-    def forward(self) -> tuple[Float[Tensor, "U D"], Float[Tensor, "I D"]]:
-        """Z_U and Z_I, the mean of the layers."""
-        return layer_mean(self.graph.matrix, self.user, self.item, num_layers=self.num_layers)
+    def forward(self, graph: SparseMatrix | None = None) -> tuple[Float[Tensor, "U D"], Float[Tensor, "I D"]]:
+        """Z_U and Z_I, the mean of the layers, on the whole graph or on a part of it that an epoch has drawn."""
+        return layer_mean(
+            self.graph.matrix if graph is None else graph, self.user, self.item, num_layers=self.num_layers
+        )
 
     def l2(self, users: Int[Tensor, " B"], items: Int[Tensor, " C"]) -> Float[Tensor, ""]:
         """The penalty on the layer-0 embeddings that a batch touched."""
@@ -77,3 +79,13 @@ class Collaborative(nn.Module):
 def xavier_uniform(rows: int, columns: int, *, generator: torch.Generator) -> nn.Parameter:
     """(rows, columns) parameter, drawn within Xavier's bound."""
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, columns), generator=generator))
+
+
+def xavier_linear(inputs: int, outputs: int, *, generator: torch.Generator) -> nn.Linear:
+    """W x + b, W drawn within Xavier's bound and b zero."""
+    # skip_init: nn.Linear would draw from the global random state first
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    assert isinstance(layer, nn.Linear)
+    nn.init.xavier_uniform_(layer.weight, generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer

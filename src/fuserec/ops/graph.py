@@ -102,6 +102,11 @@ class SparseMatrix:
         """(M,) number of stored entries of each column."""
         return self.backward.crow_indices().long().diff()
 
+    def without_negatives(self) -> SparseMatrix:
+        """The same matrix with 0 in place of what is below."""
+        rows, columns, values = self.entries()
+        return SparseMatrix.from_entries(rows, columns, values.clamp_min(0.0), shape=self.shape)
+
     def dense(self) -> Float[Tensor, "N M"]:
         """The same matrix, dense; for tests and small graphs."""
         return self.forward.to_dense()
