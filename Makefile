@@ -8,6 +8,8 @@ BIN := .venv/bin
 # Threads that wait spin for a moment only: on a busy machine spinning on costs a factor of two.
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 10000
+# Large tables in huge pages, as the command line asks for too (decision 0004).
+export THP_MEM_ALLOC_ENABLE := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check shapes bench lock wheel floors clean

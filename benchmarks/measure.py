@@ -50,6 +50,7 @@ def report(rounds: int, measure: Callable[[int], dict[str, Any]]) -> None:
     circumstances = {
         "threads": torch.get_num_threads(),
         "spin_count": os.environ.get("GOMP_SPINCOUNT", "default"),
+        "huge_pages": os.environ.get("THP_MEM_ALLOC_ENABLE", "0") == "1",
         "torch": str(torch.__version__),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "allocator": "freed memory kept" if keep_freed_memory() else "as the system has it",

@@ -27,6 +27,7 @@ def fuserec(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     # Set here so that what main() sets is put back after the test.
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     monkeypatch.setenv("GOMP_SPINCOUNT", "0")
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "1")
 
     from fuserec.cli import main  # here, so that tests of the core need no typer
 

@@ -107,18 +107,19 @@ def test_version_is_told(fuserec: RunCommand) -> None:
     assert fuserec("--version").out == f"fuserec {package.__version__}\n"
 
 
-def test_threads_are_told_to_wait_quietly_before_torch_loads() -> None:
+def test_threads_wait_quietly_and_large_tables_get_huge_pages_before_torch_loads() -> None:
     code = (
         "import os, sys; from fuserec.cli import main\n"
         "try: main(['recipes'])\n"
         "except SystemExit: pass\n"
-        "print(os.environ['OMP_WAIT_POLICY'], os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+        "names = ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'THP_MEM_ALLOC_ENABLE')\n"
+        "print(*(os.environ[name] for name in names), 'torch' in sys.modules)"
     )
     environment = {"PATH": "/usr/bin:/bin"}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
-    assert done.stdout.splitlines()[-1] == "PASSIVE 10000 False"
+    assert done.stdout.splitlines()[-1] == "PASSIVE 10000 1 False"
 
 
 def test_a_variable_that_is_set_stays_as_it_is() -> None:

@@ -157,10 +157,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line on the arguments, by default those of the process, and exit."""
     # torch's OpenMP threads wait by spinning, which costs about 2.4 times the time on a machine whose
     # cores have other work too; sleeping at once costs a quarter of an epoch on an idle one. So they spin
-    # for a moment and then sleep (decision 0004). The variables are read when torch is loaded, so they are
-    # set before any command imports it.
+    # for a moment and then sleep. Tables of large graphs are looked up all over: huge pages take a quarter of
+    # that time away (decision 0004). The variables are read when torch is loaded, or asks for memory first, so
+    # they are set before any command imports it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # A title the terminal cannot show must not stop a run.
