@@ -49,7 +49,8 @@ def add_product(
         out: where the result goes, ``start`` allowed; None for a new tensor.
     """
     if _beyond_cache(x):
-        product = _gathered(csr, x).add_(start).mul_(scale)
+        # the scale goes to the matrix: it is a tenth of what a pass over the result would touch
+        product = _gathered(csr, x, scale=scale).add_(start, alpha=scale)
         return product if out is None else out.copy_(product)
     return torch.addmm(start, csr, x, beta=scale, alpha=scale, out=out)
 
@@ -59,13 +60,13 @@ def _beyond_cache(x: Tensor) -> bool:
 
 
 @torch.no_grad()
-def _gathered(csr: Tensor, x: Tensor) -> Tensor:
-    """Each row of the matrix is a bag of weighted rows of x."""
+def _gathered(csr: Tensor, x: Tensor, *, scale: float = 1.0) -> Tensor:
+    """``scale * csr @ x``: each row of the matrix is a bag of weighted rows of x."""
     return F.embedding_bag(
         csr.col_indices(),
         x,
         csr.crow_indices(),
-        per_sample_weights=csr.values(),
+        per_sample_weights=csr.values() if scale == 1.0 else scale * csr.values(),
         mode="sum",
         include_last_offset=True,
     )
