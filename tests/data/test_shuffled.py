@@ -229,3 +229,13 @@ def test_what_stands_at_out_stays_unless_it_may_be_overwritten(old: Dataset, tmp
     assert shuffle_content(old, tmp_path / "new", seed=1, overwrite=True).manifest.shuffle_seed == 1
     with pytest.raises(DataError, match=r"^expected a new folder, but .*old is what it is to be made of"):
         shuffle_content(old, old.path, overwrite=True)
+
+
+def test_a_place_inside_the_dataset_is_refused_and_nothing_is_written(old: Dataset, tmp_path: Path) -> None:
+    before = bytes_of(old)
+    with pytest.raises(
+        DataError, match=r"^expected a new folder outside the dataset .*, got .*; choose another$"
+    ):
+        shuffle_content(old, old.path / "control", seed=0)
+    assert bytes_of(old) == before
+    assert not (old.path / "control").exists()

@@ -72,9 +72,12 @@ def refuse_place(out: Path, raw: Iterable[Path], *, overwrite: bool) -> None:
         exists = out.exists()
     except OSError as error:
         raise DataError(f"cannot write {out}: {error.strerror or error}") from error
+    raw = list(raw)
+    for path in raw:
+        if Path(path).resolve() in out.resolve().parents and (Path(path) / "manifest.json").exists():
+            raise DataError(f"expected a new folder outside the dataset {path}, got {out}; choose another")
     if not exists:
         return
-    raw = list(raw)
     if any(Path(path).resolve() == out.resolve() for path in raw):
         raise DataError(f"expected a new folder, but {out} is what it is to be made of; choose another")
     if not overwrite:

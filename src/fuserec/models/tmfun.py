@@ -34,7 +34,9 @@ __all__ = ["Tmfun"]
 
 
 class Tmfun(nn.Module):
-    """One query an item makes every score one inner product; one a pair (scope "pair") makes an item's vector the user's own.
+    """Fuses an item's content in steps that attention leads; Eq. (1) to (10).
+
+    In item scope a score is one inner product; in pair scope an item has another vector for every user.
 
     Args:
         config: options.
