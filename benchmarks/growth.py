@@ -12,8 +12,8 @@ Told apart is what comes once an epoch: the draw of the pairs, their negatives a
 search of TMFUN's learnt neighbours ("learnt"), which is quadratic in the items and measured up to --learnt times
 Baby's size. The steps have ready graphs of 20 neighbours in each modality, about as many entries as TMFUN's frozen and learnt
 graphs have together, and TMFUN plus's of content and behaviour (EASE is not solved for more than 20,000 items).
-Every model and size has a process of its own. Held, for a fixed batch of
-TMFUN and TMFUN plus: a step's time by edge at most 1.5 times Baby's.
+Every model and size has a process of its own. Bound: a step's time by edge at
+most 1.5 times Baby's; docs/lab.md says where it is missed.
 
     python benchmarks/growth.py [--rounds 10] [--scales 1 10] [--models lightgcn tmfun tmfun_plus] [--learnt 1]
 """
