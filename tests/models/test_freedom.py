@@ -191,7 +191,7 @@ def test_what_a_cold_item_was_drawn_as_is_in_no_vector() -> None:
     model = built(small(missing=0.0), item_layers=2)
     before = model.scorer()
     with torch.no_grad():
-        model.collaborative.item[model.cold] += 100.0
+        model.collaborative.item[model.collaborative.cold] += 100.0
     after = model.scorer()
     assert torch.equal(after.item, before.item)
     assert torch.equal(after.user, before.user)
@@ -216,18 +216,6 @@ def test_what_a_cold_item_was_drawn_as_is_in_no_vector() -> None:
 def test_options_out_of_range_are_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         FreedomConfig(**options)
-
-
-def test_an_unknown_modality_is_refused_with_the_nearest() -> None:
-    with pytest.raises(
-        ConfigError, match="expected a modality of the dataset, got 'txt'; did you mean 'text'"
-    ):
-        built(small(), weights={"txt": 1.0})
-
-
-def test_a_dataset_without_content_is_refused() -> None:
-    with pytest.raises(ConfigError, match="at least one modality"):
-        built(small(modalities=()))
 
 
 def test_a_modality_with_neither_features_nor_graph_is_refused() -> None:

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 
 from fuserec.batch import KnnGraph, Modality
 from fuserec.errors import ConfigError
+from fuserec.models.freedom import Freedom, FreedomConfig
 from fuserec.models.modalities import choose, neighbour_graph, others_at_most, others_first
+from fuserec.models.tmfun_plus import TmfunPlus, TmfunPlusConfig
 from fuserec.testing.corpora import tiny_corpus
 
 
@@ -25,6 +31,19 @@ def test_an_unknown_name_and_a_dataset_without_content_are_refused() -> None:
         ConfigError, match=r"^expected a dataset with at least one modality, got none; attach"
     ):
         choose(tiny_corpus(modalities=()), [])
+
+
+@pytest.mark.parametrize(("model", "config"), [(Freedom, FreedomConfig), (TmfunPlus, TmfunPlusConfig)])
+def test_a_model_on_content_graphs_refuses_an_unknown_modality_and_a_dataset_without_any(
+    model: Callable[..., nn.Module], config: Callable[..., Any]
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    with pytest.raises(
+        ConfigError, match="expected a modality of the dataset, got 'txt'; did you mean 'text'"
+    ):
+        model(config(weights={"txt": 1.0}), tiny_corpus(), generator=generator)
+    with pytest.raises(ConfigError, match="at least one modality"):
+        model(config(), tiny_corpus(modalities=()), generator=generator)
 
 
 def test_no_more_neighbours_are_searched_than_there_are_others() -> None:

@@ -22,7 +22,7 @@ from fuserec.models.tmfun import Tmfun
 from fuserec.models.tmfun_config import TmfunConfig
 from fuserec.models.two_tower import TwoTower
 from fuserec.testing.contract import GradientContract, all_scores, permute_items
-from fuserec.testing.corpora import NUM_GROUPS, tiny_corpus
+from fuserec.testing.corpora import NUM_GROUPS, opposed_neighbours, tiny_corpus
 from fuserec.testing.strategies import corpora
 
 # The shape hook (beartype) looks at a random entry of each list it checks, which hypothesis warns about.
@@ -210,18 +210,8 @@ def test_a_cold_item_by_hand() -> None:
 
 def test_an_opposed_neighbour_neither_cancels_nor_blows_up_a_cold_item() -> None:
     """Item 2 is cold, like item 0 and the opposite of item 1: it is item 0, though its row of A sums to less than 0."""
-    ready = KnnGraph(
-        neighbours=torch.tensor([[-1, -1], [2, -1], [0, 1]]),
-        weights=torch.tensor([[0.0, 0.0], [-0.9, 0.0], [1.0, -0.9]]),
-    )
-    corpus = Corpus(
-        num_users=1,
-        num_items=3,
-        train=Pairs(users=torch.tensor([0, 0]), items=torch.tensor([0, 1])),
-        modalities=(Modality(name="text", present=torch.ones(3, dtype=torch.bool), graph=ready),),
-    )
     config = TmfunConfig(dim=1, num_layers=0, frozen_share=1.0, feature_graph_input="id")
-    model = Tmfun(config, corpus, generator=rng())
+    model = Tmfun(config, opposed_neighbours(), generator=rng())
     warm_I1 = torch.tensor([[1.0], [1.0], [0.0]])
     assert model.item_graph(warm_I1)[2] < 0
     z_I1 = torch.tensor([[2.0], [4.0], [100.0]])

@@ -14,7 +14,7 @@ from fuserec.models.tmfun_plus import TmfunPlus, TmfunPlusConfig, item_graph, me
 from fuserec.models.two_tower import TwoTower
 from fuserec.ops.graph import SparseMatrix, propagate
 from fuserec.testing.contract import GradientContract
-from fuserec.testing.corpora import NUM_GROUPS, tiny_corpus
+from fuserec.testing.corpora import NUM_GROUPS, opposed_neighbours, tiny_corpus
 
 
 class TestContract(GradientContract):
@@ -378,18 +378,8 @@ def test_a_cold_item_by_hand() -> None:
 
 def test_an_opposed_neighbour_neither_cancels_nor_blows_up_a_cold_item() -> None:
     """Item 2 is cold, like item 0 and the opposite of item 1: it is twice item 0, though its row of A sums to less than 0."""
-    ready = KnnGraph(
-        neighbours=torch.tensor([[-1, -1], [2, -1], [0, 1]]),
-        weights=torch.tensor([[0.0, 0.0], [-0.9, 0.0], [1.0, -0.9]]),
-    )
-    corpus = Corpus(
-        num_users=1,
-        num_items=3,
-        train=Pairs(users=torch.tensor([0, 0]), items=torch.tensor([0, 1])),
-        modalities=(Modality(name="text", present=torch.ones(3, dtype=torch.bool), graph=ready),),
-    )
     config = TmfunPlusConfig(dim=1, num_layers=0, behaviour_weight=0.0)
-    model = TmfunPlus(config, corpus, generator=torch.Generator().manual_seed(0))
+    model = TmfunPlus(config, opposed_neighbours(), generator=torch.Generator().manual_seed(0))
     set_to(model, user=[1.0], item=[2.0, 4.0, 100.0], history_scale=2.0)
     assert propagate(model.item_graph.full.matrix, torch.tensor([[1.0], [1.0], [0.0]]))[2] < 0
     assert model.scorer().item[[0, 2], 0].tolist() == pytest.approx([2 + 1, 2 * 3])
@@ -496,18 +486,6 @@ def test_the_saved_state_is_the_parameters_and_the_two_draws() -> None:
 def test_options_out_of_range_are_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         TmfunPlusConfig(**options)
-
-
-def test_an_unknown_modality_is_refused_with_the_nearest() -> None:
-    with pytest.raises(
-        ConfigError, match="expected a modality of the dataset, got 'txt'; did you mean 'text'"
-    ):
-        built(small(), weights={"txt": 1.0})
-
-
-def test_a_dataset_without_content_is_refused() -> None:
-    with pytest.raises(ConfigError, match="at least one modality"):
-        built(small(modalities=()))
 
 
 def test_a_catalogue_too_large_for_ease_is_refused_where_behaviour_counts() -> None:

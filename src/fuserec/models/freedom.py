@@ -5,7 +5,7 @@ ACM Multimedia 2023, arXiv 2211.06924. docs/papers/freedom.md says which functio
 numbers are ours), and where we depart.
 
 Shape legend
-    U  users   I  items   D  width   W  width of a modality's features   B  batch   C  cold items
+    U  users   I  items   D  width   W  width of a modality's features   B  batch
 """
 
 from __future__ import annotations
@@ -88,13 +88,9 @@ class Freedom(nn.Module):
                 if modality.features is not None
             }
         )
-        cold = torch.nonzero(~self.collaborative.warm_I).squeeze(1)
-        self.register_buffer("cold", cold, persistent=False)
         self.pruned = PrunedGraph(
             self.collaborative.graph.matrix, share=config.kept_share, generator=generator
         )
-
-    cold: Int[Tensor, " C"]
 
     def begin_epoch(self) -> None:
         """Draw this epoch's user-item graph. Eq. (4), (5)."""
@@ -102,7 +98,7 @@ class Freedom(nn.Module):
 
     def content_view(self) -> Float[Tensor, "I D"]:
         """H = S^L E_I on the item graph, from warm items only. Eq. (7)."""
-        h = self.collaborative.item.index_fill(0, self.cold, 0.0)
+        h = self.collaborative.without_cold(self.collaborative.item)
         for _ in range(self.config.item_layers):
             h = propagate(self.item_graph.matrix, h)
         return h
@@ -128,7 +124,7 @@ class Freedom(nn.Module):
         user_UD, z_ID = self.collaborative()
         return TwoTower(
             user=user_UD,
-            item=z_ID.index_fill(0, self.cold, 0.0) + self.content_view(),
+            item=self.collaborative.without_cold(z_ID) + self.content_view(),
             fold=self.collaborative.fold(),
             foldable=self.collaborative.warm_I,
         )

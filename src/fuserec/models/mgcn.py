@@ -96,12 +96,9 @@ class Mgcn(nn.Module):
         reached_UM = propagate(self.collaborative.graph.matrix, present_IM.to(torch.get_default_dtype())) > 0
         self.register_buffer("present_UM", reached_UM, persistent=False)
         self.register_buffer("present_IM", present_IM, persistent=False)
-        cold = torch.nonzero(~self.collaborative.warm_I).squeeze(1)
-        self.register_buffer("cold", cold, persistent=False)
 
     present_UM: Bool[Tensor, "U M"]
     present_IM: Bool[Tensor, "I M"]
-    cold: Int[Tensor, " _"]
 
     def begin_epoch(self) -> None:
         """Nothing is built once an epoch."""
@@ -114,7 +111,7 @@ class Mgcn(nn.Module):
 
         A user's is the sum over the items i of u of the item's / sqrt(d_u d_i). Sections 3.1 and 3.2.
         """
-        warm_ID = self.collaborative.item.index_fill(0, self.cold, 0.0)
+        warm_ID = self.collaborative.without_cold(self.collaborative.item)
         features = []
         for view in self._views():
             item_ID = view.spread(view.purify(warm_ID))
@@ -202,14 +199,14 @@ class Mgcn(nn.Module):
     def scorer(self) -> TwoTower:
         """Both towers; cold items by their content alone; a new user by sums over the items of the history."""
         z_UD, z_ID = self.collaborative()
-        z_ID = z_ID.index_fill(0, self.cold, 0.0)
+        z_ID = self.collaborative.without_cold(z_ID)
         h_MUD, h_MID = (torch.stack(part) for part in zip(*self.modality_features(), strict=True))
         content_ID = self.fuse(z_ID, h_MID, self.present_IM)
         root_I1 = self.collaborative.degree_I.clamp_min(1).sqrt()[:, None]
         return TwoTower(
             user=z_UD + self.fuse(z_UD, h_MUD, self.present_UM),
             item=z_ID + content_ID,
-            fold=self.collaborative.fold() + (content_ID / root_I1).index_fill(0, self.cold, 0.0),
+            fold=self.collaborative.fold() + self.collaborative.without_cold(content_ID / root_I1),
             foldable=self.collaborative.warm_I,
         )
 

@@ -61,8 +61,6 @@ class Tmfun(nn.Module):
         self.register_buffer(
             "present_IM", torch.stack([modality.present for modality in chosen], 1), persistent=False
         )
-        cold = torch.nonzero(~self.collaborative.warm_I).squeeze(1)
-        self.register_buffer("cold", cold, persistent=False)
         self.graph_logits_M = nn.Parameter(torch.zeros(len(chosen)))
         # W_Q, W_K, W_V of Eq. (6); W_Q', W_K' of Eq. (7)
         self.early_query, self.early_key, self.early_value, self.multi_query, self.multi_key = (
@@ -107,7 +105,7 @@ class Tmfun(nn.Module):
 
     def warm_ids(self) -> Float[Tensor, "I D"]:
         """E_I, zero for cold items: their embeddings were never trained."""
-        return self.collaborative.item.index_fill(0, self.cold, 0.0)
+        return self.collaborative.without_cold(self.collaborative.item)
 
     def id_features(self, rows: Int[Tensor, " B"] | None = None) -> Tensor:
         """H^I = A^I E_I from warm columns only, (B, D) for the given rows or all. Eq. (4)."""

@@ -25,7 +25,7 @@ from fuserec.models.modalities import check_weights, choose, neighbour_graph
 from fuserec.models.two_tower import TwoTower
 from fuserec.nn import Collaborative, FrozenGraph, PrunedGraph, ThinnedGraph
 from fuserec.ops.graph import SparseMatrix, knn_adjacency, propagate
-from fuserec.shapes import Float, Int
+from fuserec.shapes import Float
 
 __all__ = ["TmfunPlus", "TmfunPlusConfig", "item_graph", "mean_of_rows"]
 
@@ -115,12 +115,9 @@ class TmfunPlus(nn.Module):
             self.history_scale = nn.Parameter(torch.tensor(0.3))
         else:
             self.register_buffer("history_scale", torch.zeros(()))
-        cold = torch.nonzero(~self.collaborative.warm_I).squeeze(1)
-        self.register_buffer("cold", cold, persistent=False)
 
     share_U1: Float[Tensor, "U 1"]
     history_scale: Tensor
-    cold: Int[Tensor, " C"]
 
     def begin_epoch(self) -> None:
         """Draw this epoch's graphs. Eq. (1), (2)."""
@@ -129,7 +126,7 @@ class TmfunPlus(nn.Module):
 
     def neighbour_view(self, graph: SparseMatrix) -> Float[Tensor, "I D"]:
         """G = s A^L E_I, from warm items only. Eq. (3)."""
-        g_ID = self.collaborative.item.index_fill(0, self.cold, 0.0)
+        g_ID = self.collaborative.without_cold(self.collaborative.item)
         for _ in range(self.config.item_layers):
             g_ID = propagate(graph, g_ID)
         return self.item_scale * g_ID
@@ -174,13 +171,13 @@ class TmfunPlus(nn.Module):
         Zero where it has no such neighbour. Weights below 0 (cosines of opposites in a small catalogue) are left out: a sum
         in which signs cancel is no divisor.
         """
-        graph = self.item_graph.full.matrix.without_negatives()
+        graph, cold = self.item_graph.full.matrix.without_negatives(), self.collaborative.cold
         warm_I1 = self.collaborative.warm_I[:, None].to(item.dtype)
-        weight_I1 = propagate(graph, warm_I1)[self.cold]
-        total_CD = propagate(graph, item * warm_I1)[self.cold]
+        weight_I1 = propagate(graph, warm_I1)[cold]
+        total_CD = propagate(graph, item * warm_I1)[cold]
         found_C1 = weight_I1 > 0
         mean_CD = torch.where(found_C1, total_CD / torch.where(found_C1, weight_I1, 1.0), 0.0)
-        return item.index_copy(0, self.cold, self.config.cold_scale * mean_CD)
+        return item.index_copy(0, cold, self.config.cold_scale * mean_CD)
 
 
 def item_graph(config: TmfunPlusConfig, corpus: Corpus) -> SparseMatrix:

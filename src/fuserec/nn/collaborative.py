@@ -39,11 +39,14 @@ class Collaborative(nn.Module):
                 corpus.train.users, corpus.train.items, num_users=corpus.num_users, num_items=corpus.num_items
             )
         )
-        self.register_buffer("degree_I", self.graph.matrix.column_counts(), persistent=False)
+        degree_I = self.graph.matrix.column_counts()
+        self.register_buffer("degree_I", degree_I, persistent=False)
+        self.register_buffer("cold", torch.nonzero(degree_I == 0).squeeze(1), persistent=False)
         self.user = xavier_uniform(corpus.num_users, dim, generator=generator)
         self.item = xavier_uniform(corpus.num_items, dim, generator=generator)
 
     degree_I: Int[Tensor, " I"]
+    cold: Int[Tensor, " _"]
 
     @property
     def warm_I(self) -> Bool[Tensor, " I"]:
@@ -55,6 +58,10 @@ class Collaborative(nn.Module):
         return layer_mean(
             self.graph.matrix if graph is None else graph, self.user, self.item, num_layers=self.num_layers
         )
+
+    def without_cold(self, x: Float[Tensor, "I D"]) -> Float[Tensor, "I D"]:
+        """X, zero for items without a training interaction: nothing ever trained them."""
+        return x.index_fill(0, self.cold, 0.0)
 
     def l2(self, users: Int[Tensor, " B"], items: Int[Tensor, " C"]) -> Float[Tensor, ""]:
         """The penalty on the layer-0 embeddings that a batch touched."""

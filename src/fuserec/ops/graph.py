@@ -103,8 +103,10 @@ class SparseMatrix:
         return self.backward.crow_indices().long().diff()
 
     def without_negatives(self) -> SparseMatrix:
-        """The same matrix with 0 in place of what is below."""
+        """The same matrix with 0 in place of what is below; itself where nothing is."""
         rows, columns, values = self.entries()
+        if not (values < 0).any():
+            return self
         return SparseMatrix.from_entries(rows, columns, values.clamp_min(0.0), shape=self.shape)
 
     def dense(self) -> Float[Tensor, "N M"]:

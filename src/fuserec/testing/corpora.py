@@ -19,7 +19,7 @@ from fuserec.errors import ConfigError
 from fuserec.files import hash_json
 from fuserec.shapes import Bool, Int
 
-__all__ = ["NUM_GROUPS", "tiny_corpus", "tiny_prepared"]
+__all__ = ["NUM_GROUPS", "opposed_neighbours", "tiny_corpus", "tiny_prepared"]
 
 NUM_GROUPS = 3
 _OWN_GROUP = 8.0  # how much likelier a user takes an item of the own group than another
@@ -95,6 +95,23 @@ def tiny_prepared(
 def tiny_corpus(**options: Any) -> Corpus:
     """The corpus of `tiny_prepared` with the same arguments."""
     return tiny_prepared(**options).corpus
+
+
+def opposed_neighbours() -> Corpus:
+    """One user with items 0 and 1; item 2 is cold, like item 0 (weight 1) and the opposite of item 1 (weight -.9).
+
+    Its row of the normalised graph sums to less than 0.
+    """
+    graph = KnnGraph(
+        neighbours=torch.tensor([[-1, -1], [2, -1], [0, 1]]),
+        weights=torch.tensor([[0.0, 0.0], [-0.9, 0.0], [1.0, -0.9]]),
+    )
+    return Corpus(
+        num_users=1,
+        num_items=3,
+        train=Pairs(users=torch.tensor([0, 0]), items=torch.tensor([0, 1])),
+        modalities=(Modality(name="text", present=torch.ones(3, dtype=torch.bool), graph=graph),),
+    )
 
 
 def _check(num_users: int, num_items: int, events_per_user: int, missing: float, num_cold: int) -> None:
