@@ -63,11 +63,20 @@ def test_entries_at_the_same_place_are_added_up() -> None:
     assert matrix.shape == (2, 3)
 
 
+def test_parts_are_added_up_with_their_weights() -> None:
+    one = (torch.tensor([0, 1]), torch.tensor([0, 1]), torch.tensor([2.0, 4.0]))
+    other = (torch.tensor([0, 0]), torch.tensor([2, 0]), torch.tensor([10.0, 20.0]))
+    total = SparseMatrix.weighted_sum([(0.5, one), (0.1, other)], shape=(2, 3))
+    torch.testing.assert_close(total.dense(), torch.tensor([[3.0, 0.0, 1.0], [0.0, 2.0, 0.0]]))
+
+
 def test_negatives_become_zeros_and_nothing_else_changes() -> None:
     rows, columns = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1])
     matrix = SparseMatrix.from_entries(rows, columns, torch.tensor([2.0, -3.0, 4.0]), shape=(2, 2))
     assert matrix.without_negatives().dense().tolist() == [[2.0, 0.0], [0.0, 4.0]]
     assert matrix.dense().tolist() == [[2.0, -3.0], [0.0, 4.0]]
+    positive = matrix.without_negatives()
+    assert positive.without_negatives() is positive
 
 
 def test_a_symmetric_matrix_is_found_to_be_and_stored_once() -> None:

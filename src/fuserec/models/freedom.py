@@ -185,15 +185,10 @@ def frozen_item_graph(modalities: list[tuple[Modality, float]], *, k: int) -> Sp
     Raises:
         ConfigError: a modality has neither features nor a graph.
     """
-    rows, columns, values = [], [], []
+    parts = []
     for modality, alpha in modalities:
         others = others_first(neighbour_graph(modality, max(1, k - 1)), modality.present, k - 1)
         unweighted = replace(others, weights=torch.ones_like(others.weights))
-        row, column, value = knn_entries(unweighted, modality.present, directed=True)
-        rows.append(row)
-        columns.append(column)
-        values.append(alpha * value)
+        parts.append((alpha, knn_entries(unweighted, modality.present, directed=True)))
     size = len(modalities[0][0].present)
-    return SparseMatrix.from_entries(
-        torch.cat(rows), torch.cat(columns), torch.cat(values), shape=(size, size)
-    )
+    return SparseMatrix.weighted_sum(parts, shape=(size, size))

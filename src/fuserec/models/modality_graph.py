@@ -84,7 +84,9 @@ class ModalityGraph(nn.Module):
             k = others_at_most(self.config.num_neighbours, len(self.present))
             knn = float32_knn(self.projected(), self.present, k)
             learnt = knn_entries(knn, self.present, directed=self.config.directed)
-            self.adjacency.replace(_mix(self.frozen.matrix, learnt, share=share))
+            frozen = self.frozen.matrix
+            parts = [(share, frozen.entries()), (1.0 - share, learnt)]
+            self.adjacency.replace(SparseMatrix.weighted_sum(parts, shape=frozen.shape))
         if self.features is not None and (self.learns_graph or self.travelled is None):
             self.travelled = self.travel(self.features)
             self.row_sums = self.travel(self.features.new_ones(len(self.present), 1))[:, 0]
@@ -105,14 +107,3 @@ class ModalityGraph(nn.Module):
             return F.embedding(rows, self.travel(ids()))
         weight, bias = self.projection.weight, self.projection.bias
         return torch.addmm(self.row_sums[rows, None] * bias, F.embedding(rows, self.travelled), weight.T)
-
-
-def _mix(one: SparseMatrix, other: tuple[Tensor, Tensor, Tensor], *, share: float) -> SparseMatrix:
-    """Share * one + (1 - share) * other, whose rows, columns and values are given."""
-    rows, columns, values = zip(one.entries(), other, strict=True)
-    return SparseMatrix.from_entries(
-        torch.cat(rows),
-        torch.cat(columns),
-        torch.cat([share * values[0], (1.0 - share) * values[1]]),
-        shape=one.shape,
-    )

@@ -202,13 +202,8 @@ def item_graph(config: TmfunPlusConfig, corpus: Corpus) -> SparseMatrix:
             max_items=config.max_items,
         )
         parts.append((config.behaviour_weight, behaviour))
-    entries = [(weight, *matrix.entries()) for weight, matrix in parts]
-    return SparseMatrix.from_entries(
-        torch.cat([rows for _, rows, _, _ in entries]),
-        torch.cat([columns for _, _, columns, _ in entries]),
-        torch.cat([weight * values for weight, _, _, values in entries]),
-        shape=(corpus.num_items, corpus.num_items),
-    )
+    entries = [(weight, matrix.entries()) for weight, matrix in parts]
+    return SparseMatrix.weighted_sum(entries, shape=(corpus.num_items, corpus.num_items))
 
 
 def mean_of_rows(graph: SparseMatrix) -> SparseMatrix:

@@ -7,6 +7,7 @@ Shape legend
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,6 +73,20 @@ class SparseMatrix:
         )
         csr = forward.csr()
         return cls(csr, csr if symmetric else backward.csr())
+
+    @classmethod
+    def weighted_sum(
+        cls, parts: Sequence[tuple[float, tuple[Tensor, Tensor, Tensor]]], *, shape: tuple[int, int]
+    ) -> SparseMatrix:
+        """The sum of w S over all parts.
+
+        Args:
+            parts: at least one; each a weight w and (E,) rows, columns and values of S.
+            shape: of all of them.
+        """
+        rows, columns, values = zip(*(entries for _, entries in parts), strict=True)
+        scaled = [weight * value for (weight, _), value in zip(parts, values, strict=True)]
+        return cls.from_entries(torch.cat(rows), torch.cat(columns), torch.cat(scaled), shape=shape)
 
     @property
     def symmetric(self) -> bool:
