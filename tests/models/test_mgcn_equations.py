@@ -17,13 +17,7 @@ from torch import Tensor
 
 from fuserec.batch import Corpus, Histories, KnnGraph, PairBatch
 from fuserec.models.mgcn import Mgcn, MgcnConfig, ModalityView
-from fuserec.testing.corpora import tiny_corpus
-
-
-def assert_close(found: Tensor, expected: Tensor, what: str = "") -> None:
-    """As far as graphs in float32 allow."""
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6, msg=lambda text: f"{what} {text}")
-
+from fuserec.testing.literal import assert_close, assert_same_losses, randomised, small_corpus
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "as it stands": ({}, {}),
@@ -245,20 +239,9 @@ def scattered(corpus: Corpus) -> Corpus:
 def both(case: str) -> tuple[Mgcn, Literal, Corpus]:
     """The model in float64 with every parameter drawn anew, and the literal one with the same parameters."""
     options, settings = CASES[case]
-    drawn: dict[str, Any] = {
-        "num_users": 15,
-        "num_items": 14,
-        "events_per_user": 6,
-        "num_cold": 3,
-        "missing": 0.3,
-    }
-    corpus = scattered(tiny_corpus(**{**drawn, **options}))
+    corpus = scattered(small_corpus(**{"missing": 0.3, **options}))
     config = {"dim": 4, "num_neighbours": 4, "temperature": 0.4, **settings}
-    model = Mgcn(MgcnConfig(**config), corpus, generator=torch.Generator().manual_seed(0)).double()
-    rng = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=rng))
+    model = randomised(Mgcn(MgcnConfig(**config), corpus, generator=torch.Generator().manual_seed(0)))
     return model, Literal(model, corpus), corpus
 
 
@@ -274,16 +257,8 @@ def batch(corpus: Corpus) -> PairBatch:
 @pytest.mark.parametrize("case", CASES)
 def test_losses_and_all_gradients_are_the_literal_ones(case: str) -> None:
     model, literal, corpus = both(case)
-    found, expected = model.losses(batch(corpus)), literal.losses(batch(corpus))
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        assert_close(found[name], value, name)
-        ours, theirs = (
-            torch.autograd.grad(loss, list(leaves.values()), retain_graph=True, materialize_grads=True)
-            for loss, leaves in ((found[name], dict(model.named_parameters())), (value, literal.weights))
-        )
-        for parameter, one, other in zip(literal.weights, ours, theirs, strict=True):
-            assert_close(one, other, f"{name} by {parameter}")
+    pairs, parameters = batch(corpus), dict(model.named_parameters())
+    assert_same_losses(model.losses(pairs), literal.losses(pairs), parameters, literal.weights)
 
 
 @pytest.mark.parametrize("case", CASES)

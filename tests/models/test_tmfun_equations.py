@@ -7,7 +7,7 @@ what the tolerances allow for.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import combinations
@@ -23,13 +23,7 @@ from fuserec.models.tmfun import Tmfun
 from fuserec.models.tmfun_config import TmfunConfig
 from fuserec.models.two_tower import TwoTower
 from fuserec.testing.contract import all_scores
-from fuserec.testing.corpora import tiny_corpus
-
-
-def assert_close(found: Tensor, expected: Tensor, what: str = "") -> None:
-    """As far as graphs in float32 allow."""
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6, msg=lambda text: f"{what} {text}")
-
+from fuserec.testing.literal import assert_close, assert_same_losses, randomised, small_corpus
 
 GRAPH_ONLY = {"modalities": ("text", "image"), "ready_graph": ("audio",)}
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -344,20 +338,9 @@ def scattered(corpus: Corpus) -> Corpus:
 def both(case: str, **more: Any) -> tuple[Tmfun, Literal, Corpus]:
     """The model in float64 with every parameter drawn anew, and the literal one with the same parameters."""
     options, settings = CASES[case]
-    drawn: dict[str, Any] = {
-        "num_users": 15,
-        "num_items": 14,
-        "events_per_user": 6,
-        "num_cold": 3,
-        "missing": 0.3,
-    }
-    corpus = scattered(tiny_corpus(**{**drawn, **options}))
+    corpus = scattered(small_corpus(**{"missing": 0.3, **options}))
     config = {"dim": 4, "num_neighbours": 3, "same_above": 0.5, "temperature": 0.4, **settings, **more}
-    model = Tmfun(TmfunConfig(**config), corpus, generator=torch.Generator().manual_seed(0)).double()
-    rng = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=rng))
+    model = randomised(Tmfun(TmfunConfig(**config), corpus, generator=torch.Generator().manual_seed(0)))
     model.begin_epoch()
     return model, Literal(model, corpus), corpus
 
@@ -371,25 +354,12 @@ def batch(corpus: Corpus) -> PairBatch:
     return PairBatch(users=users, positives=positives, negatives=negatives)
 
 
-def gradients(value: Tensor, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Of every leaf; zeros where it has no part."""
-    if not value.requires_grad:
-        return {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
-    found = torch.autograd.grad(value, list(leaves.values()), retain_graph=True, materialize_grads=True)
-    return dict(zip(leaves, found, strict=True))
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_losses_and_all_gradients_are_the_literal_ones(case: str) -> None:
     """Eq. (1) to (10) together."""
     model, literal, corpus = both(case)
-    found, expected = model.losses(batch(corpus)), literal.losses(batch(corpus))
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        assert_close(found[name], value)
-        ours = gradients(found[name], dict(model.named_parameters()))
-        for parameter, gradient in gradients(value, literal.weights).items():
-            assert_close(ours[parameter], gradient, f"{name} by {parameter}")
+    pairs, parameters = batch(corpus), dict(model.named_parameters())
+    assert_same_losses(model.losses(pairs), literal.losses(pairs), parameters, literal.weights)
 
 
 @pytest.mark.parametrize("case", CASES)
