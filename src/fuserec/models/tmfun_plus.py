@@ -106,18 +106,14 @@ class TmfunPlus(nn.Module):
         self.item_graph = ThinnedGraph(
             item_graph(config, corpus), share=config.thinned_share, generator=generator
         )
-        self.history = FrozenGraph(mean_of_rows(full))
-        self.register_buffer(
-            "share_U1", full.row_counts().clamp_min(1).reciprocal()[:, None], persistent=False
-        )
         self.item_scale = nn.Parameter(torch.ones(()))
         if config.history:
+            self.history = FrozenGraph(mean_of_rows(full))
+            share_U1 = full.row_counts().clamp_min(1).reciprocal()[:, None]
+            self.register_buffer("share_U1", share_U1, persistent=False)
             self.history_scale = nn.Parameter(torch.tensor(0.3))
-        else:
-            self.register_buffer("history_scale", torch.zeros(()))
 
     share_U1: Float[Tensor, "U 1"]
-    history_scale: Tensor
 
     def begin_epoch(self) -> None:
         """Draw this epoch's graphs. Eq. (1), (2)."""
@@ -137,7 +133,9 @@ class TmfunPlus(nn.Module):
         g_ID = self.neighbour_view(self.item_graph.matrix)
         items = torch.cat([batch.positives, batch.negatives])
         positive_BD, negative_BD = F.embedding(items, z_ID + g_ID).chunk(2)
-        user_BD = F.embedding(batch.users, z_UD) + self.history_scale * self.others_in_history(batch, g_ID)
+        user_BD = F.embedding(batch.users, z_UD)
+        if self.config.history:
+            user_BD = user_BD + self.history_scale * self.others_in_history(batch, g_ID)
         return {
             "bpr": bpr((user_BD * positive_BD).sum(1), (user_BD * negative_BD).sum(1)),
             "l2": self.collaborative.l2(batch.users, items),
@@ -157,12 +155,16 @@ class TmfunPlus(nn.Module):
         """Both towers on the whole graphs; cold items are what their neighbours are. Eq. (4), (5), (7)."""
         user_UD, z_ID = self.collaborative()
         g_ID = self.neighbour_view(self.item_graph.full.matrix)
+        mean_fold = None
+        if self.config.history:
+            user_UD = user_UD + self.history_scale * propagate(self.history.matrix, g_ID)
+            mean_fold = self.history_scale * g_ID
         return TwoTower(
-            user=user_UD + self.history_scale * propagate(self.history.matrix, g_ID),
+            user=user_UD,
             item=self.with_cold_items(z_ID + g_ID),
             fold=self.collaborative.fold(),
             foldable=self.collaborative.warm_I,
-            mean_fold=self.history_scale * g_ID,
+            mean_fold=mean_fold,
         )
 
     def with_cold_items(self, item: Float[Tensor, "I D"]) -> Float[Tensor, "I D"]:
