@@ -1,26 +1,18 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
-import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from fuserec.batch import PairBatch
 from fuserec.errors import ConfigError
-from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS, config_class
-from fuserec.testing.corpora import tiny_corpus
+from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS
 from fuserec.training.config import EvaluationConfig, TrainConfig, load_recipe, parse_recipe
 from fuserec.training.recipes import packaged_recipes
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "recipe.md"
 MODELS = [*CLOSED_FORMS, *GRADIENT_MODELS]
 
 TMFUN = """
@@ -280,173 +272,7 @@ def test_an_override_below_a_value_is_refused(tmfun: Path) -> None:
         load_recipe(tmfun, ["seed.x=1"])
 
 
-# --- round trip and hash
-
-POSITIVE = st.floats(1e-6, 1e6)
-SHARE = st.floats(0, 1)
-POSITIVE_SHARE = st.floats(0, 1, exclude_min=True)
-SHARE_BELOW_1 = st.floats(0, 1, exclude_max=True)
-WEIGHTS = st.dictionaries(st.sampled_from(["text", "image", "audio"]), POSITIVE, max_size=3)
-SIZES = st.integers(1, 10**9)
-
-FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
-    "popularity": st.just({}),
-    "content_knn": st.fixed_dictionaries({}, optional={"weights": WEIGHTS, "neighbours": SIZES}),
-    "item_knn": st.fixed_dictionaries({}, optional={"shrinkage": POSITIVE}),
-    "item_knn_content": st.fixed_dictionaries(
-        {}, optional={"shrinkage": POSITIVE, "weights": WEIGHTS, "neighbours": SIZES}
-    ),
-    "ease": st.fixed_dictionaries({}, optional={"regularisation": POSITIVE, "max_items": SIZES}),
-    "ease_content": st.fixed_dictionaries(
-        {},
-        optional={
-            "regularisation": POSITIVE,
-            "content_weight": SHARE,
-            "weights": WEIGHTS,
-            "neighbours": SIZES,
-            "max_items": SIZES,
-        },
-    ),
-    "bpr_mf": st.fixed_dictionaries({}, optional={"dim": SIZES}),
-    "freedom": st.fixed_dictionaries(
-        {},
-        optional={
-            "dim": SIZES,
-            "num_layers": SIZES,
-            "item_layers": SIZES,
-            "num_neighbours": SIZES,
-            "weights": WEIGHTS,
-            "kept_share": POSITIVE_SHARE,
-        },
-    ),
-    "lightgcn": st.fixed_dictionaries({}, optional={"dim": SIZES, "num_layers": SIZES}),
-    "mgcn": st.fixed_dictionaries(
-        {},
-        optional={
-            "dim": SIZES,
-            "num_layers": SIZES,
-            "item_layers": SIZES,
-            "num_neighbours": SIZES,
-            "temperature": POSITIVE,
-            "graph_features": SIZES,
-            "modalities": st.lists(st.text(max_size=5), max_size=3, unique=True),
-        },
-    ),
-    "tmfun": st.builds(
-        dict.__or__,
-        st.fixed_dictionaries(
-            {},
-            optional={
-                "dim": SIZES,
-                "num_layers": SIZES,
-                "item_layers": SIZES,
-                "num_neighbours": SIZES,
-                "frozen_share": SHARE,
-                "directed": st.booleans(),
-                "temperature": POSITIVE,
-                "same_above": SHARE,
-                "graph_features": SIZES,
-                "modalities": st.lists(st.text(max_size=5), max_size=3, unique=True),
-            },
-        ),
-        # options that go together
-        st.builds(
-            dict.__or__,
-            st.sampled_from(
-                [
-                    {},
-                    {"feature_graph_input": "id"},
-                    {"feature_graph_input": "feature", "modality_graphs": False},
-                ]
-            ),
-            st.sampled_from(
-                [
-                    {"steps": ["late"]},
-                    {"steps": ["early", "late"], "attention": False},
-                    {"steps": ["early", "multi", "late"], "scope": "item", "attention": True},
-                    {"scope": "pair"},
-                    {"scope": "global"},
-                ]
-            ),
-        ),
-    ),
-    "tmfun_plus": st.fixed_dictionaries(
-        {},
-        optional={
-            "dim": SIZES,
-            "num_layers": SIZES,
-            "item_layers": SIZES,
-            "num_neighbours": SIZES,
-            "weights": WEIGHTS,
-            "behaviour_weight": POSITIVE,
-            "behaviour_neighbours": SIZES,
-            "regularisation": POSITIVE,
-            "max_items": SIZES,
-            "history": st.booleans(),
-            "kept_share": POSITIVE_SHARE,
-            "thinned_share": SHARE_BELOW_1,
-            "cold_scale": POSITIVE,
-        },
-    ),
-}
-TRAIN = st.fixed_dictionaries(
-    {},
-    optional={
-        "epochs": SIZES,
-        "batch_size": SIZES,
-        "learning_rate": POSITIVE,
-        "patience": SIZES,
-        "evaluate_every": SIZES,
-        "monitor": st.text(max_size=8),
-        "device": st.sampled_from(["auto", "cpu", "cuda"]),
-    },
-)
-
-
-@st.composite
-def tables(draw: Any) -> dict[str, Any]:
-    name = draw(st.sampled_from(MODELS))
-    table: dict[str, Any] = {"model": {"name": name, **draw(FIELDS[name])}}
-    table |= draw(
-        st.fixed_dictionaries(
-            {},
-            optional={
-                "name": st.text(max_size=8),
-                "seed": st.integers(-(2**63), 2**63 - 1),
-                "split": st.text(max_size=8),
-                "evaluation": st.fixed_dictionaries(
-                    {}, optional={"cutoffs": st.lists(SIZES, min_size=1, max_size=4)}
-                ),
-            },
-        )
-    )
-    if name in GRADIENT_MODELS:
-        table["train"] = draw(TRAIN)
-        table["loss_weights"] = draw(st.dictionaries(st.text(max_size=5), st.floats(-10, 10), max_size=3))
-    return table
-
-
-def test_the_strategies_know_every_field() -> None:
-    assert FIELDS.keys() == set(MODELS)
-
-
-@given(tables())
-def test_a_resolved_recipe_reads_back_as_itself_also_through_json(table: dict[str, Any]) -> None:
-    recipe = parse_recipe(table)
-    assert parse_recipe(recipe.to_dict()) == recipe
-    again = parse_recipe(json.loads(json.dumps(recipe.to_dict())))
-    assert again == recipe
-    assert again.hash == recipe.hash
-
-
-@given(tables())
-def test_a_resolved_recipe_holds_every_key_that_was_given(table: dict[str, Any]) -> None:
-    resolved = parse_recipe(table).to_dict()
-    for key, value in table.items():
-        if isinstance(value, dict):
-            assert value.items() <= resolved[key].items()
-        else:
-            assert resolved[key] == value
+# --- the hash
 
 
 @pytest.mark.parametrize("override", ["name=other", "seed=99", "train.device=cuda"])
@@ -506,74 +332,3 @@ def test_a_default_written_out_is_the_same_recipe() -> None:
     short = parse_recipe({"model": {"name": "ease"}})
     long = parse_recipe({"model": {"name": "ease", "regularisation": short.model.regularisation}})
     assert (short, short.hash) == (long, long.hash)
-
-
-# --- the reference page
-
-TYPES = {
-    int: "whole number",
-    float: "number",
-    str: "text",
-    bool: "true or false",
-    tuple[int, ...]: "list of whole numbers",
-    tuple[str, ...]: "list of texts",
-    Mapping[str, float]: "table of numbers",
-}
-
-
-def rows_of_page(heading: str) -> dict[str, list[str]]:
-    """The table below a heading: key -> its other cells."""
-    parts = re.split(r"^#+ (.*)$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    body = dict(zip(parts[1::2], parts[2::2], strict=True))[heading]
-    lines = [line for line in body.splitlines() if line.startswith("| `")]
-    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
-    return {row[0].strip("`"): row[1:] for row in cells}
-
-
-def default_of(field: dataclasses.Field[Any]) -> str:
-    value = field.default_factory() if callable(field.default_factory) else field.default
-    return f"`{json.dumps(list(value) if isinstance(value, tuple) else value)}`"
-
-
-@pytest.mark.parametrize(
-    ("heading", "kind"),
-    [
-        ("`[train]`", TrainConfig),
-        ("`[evaluation]`", EvaluationConfig),
-        *((f"`{name}`", config_class(name)) for name in MODELS),
-    ],
-)
-def test_the_page_lists_every_key_with_its_type_and_default(heading: str, kind: type[Any]) -> None:
-    hints = typing.get_type_hints(kind)
-    expected = {
-        field.name: [TYPES[hints[field.name]], default_of(field)] for field in dataclasses.fields(kind)
-    }
-    page = rows_of_page(heading)
-    assert {key: cells[:2] for key, cells in page.items()} == expected
-    assert all(len(cells) == 4 and all(cells) for cells in page.values()), "a range or a meaning is missing"
-
-
-def test_the_page_lists_the_keys_at_the_top_of_a_recipe() -> None:
-    resolved = dataclasses.replace(parse_recipe({"model": {"name": "ease"}}), split="random").to_dict()
-    assert rows_of_page("Top of the file").keys() == {
-        key for key, value in resolved.items() if not isinstance(value, dict)
-    }
-
-
-def test_the_page_lists_the_losses_of_every_model() -> None:
-    corpus, pair = tiny_corpus(), torch.tensor([0])
-    expected = {}
-    for name, entry in GRADIENT_MODELS.items():
-        model = entry.build(entry.config(), corpus, torch.Generator().manual_seed(0))
-        model.begin_epoch()
-        terms = model.losses(PairBatch(users=pair, positives=pair, negatives=pair))
-        expected[name] = [", ".join(f"`{term}`" for term in sorted(terms))]
-    assert rows_of_page("`[loss_weights]`") == expected
-
-
-def test_the_recipe_of_the_page_can_be_read(tmp_path: Path) -> None:
-    blocks = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert blocks
-    for block in blocks:
-        (tmp_path / "page.toml").write_text(block)
-        load_recipe(tmp_path / "page.toml")
