@@ -17,7 +17,7 @@ RUN_ELSEWHERE = {
     "docs/how-to/other-formats.md": "tests/data/test_other_formats_page.py",
     "docs/how-to/your-own-data.md": "tests/data/test_your_own_data_page.py",
     "docs/how-to/bare-machine.md": "tests/training/test_bare.py",
-    "docs/reference/recipe.md": "tests/training/test_config.py",
+    "docs/reference/recipe.md": "tests/training/test_recipe_page.py",
     "docs/reference/cli.md": "tests/cli/test_reference.py",
 }
 RUN_HERE = {

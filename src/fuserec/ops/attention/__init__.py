@@ -1,0 +1,1 @@
+"""Attention over long histories at three granularities: windowed, block-level and selective."""

@@ -1,0 +1,64 @@
+"""What a call of sparse attention is made of: its pattern, and what the block-level branch reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from fuserec.errors import ConfigError
+from fuserec.shapes import Float
+
+__all__ = ["Branch", "Pattern", "Summaries"]
+
+Branch = Literal["windowed", "blockwise", "selective", "multi_granularity"]
+"""What to compute: one branch, or the three summed by gate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pattern:
+    """How far each branch sees. Part of a model: with another pattern it is another function.
+
+    Attributes:
+        window: events that the windowed branch sees, the query's own included; at least 1.
+        block: events in a block; at least 1.
+        selected: earlier blocks that a group of queries chooses; 0 leaves the own block alone.
+        group: neighbouring queries that share a choice; divides ``block``.
+
+    Raises:
+        ConfigError: one of them is out of its range.
+    """
+
+    window: int
+    block: int
+    selected: int
+    group: int
+
+    def __post_init__(self) -> None:
+        for name, least in (("window", 1), ("block", 1), ("selected", 0), ("group", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ConfigError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        if self.block % self.group:
+            raise ConfigError(
+                f"group must divide block, got group = {self.group} and block = {self.block}; "
+                "with a group in two blocks its queries would see different blocks"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summaries:
+    """What the block-level branch and the choice read in place of q and the means of k and v; None for those.
+
+    Attributes:
+        query: (B, H, L, D) or packed (T, H, D).
+        key: (B, H, C, D), C blocks begun, or packed (sum of the sequences' C, H, D).
+        value: as ``key``.
+        bias: (H, M), added to the scaled product; column m is for a block m + 1 blocks before the query's.
+    """
+
+    query: Float[Tensor, "*query D"] | None = None
+    key: Float[Tensor, "*key D"] | None = None
+    value: Float[Tensor, "*key D"] | None = None
+    bias: Float[Tensor, "H M"] | None = None

@@ -1,0 +1,75 @@
+"""Who sees what: the rule of each branch as one predicate over positions.
+
+Positions count from 0 at the start of a history; blocks and groups are runs of positions. The predicates broadcast, so the
+literal form asks for all pairs at once and the fast forms for a tile.
+
+Source: MUFASA (arXiv 2508.09664), sparse attention-guided alignment; rules as docs/papers/mufasa.md states them.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fuserec.shapes import Bool, Int
+
+__all__ = ["first_of_group", "in_earlier_block", "in_own_block", "in_window", "num_blocks"]
+
+
+def in_window(
+    query: Int[Tensor, "*queries"], key: Int[Tensor, "*keys"], window: int
+) -> Bool[Tensor, "*pairs"]:
+    """The query sees the key: it is one of the last ``window`` events, the query's own included.
+
+    Example:
+        >>> import torch
+        >>> in_window(torch.tensor(5), torch.arange(8), 3).long().tolist()
+        [0, 0, 0, 1, 1, 1, 0, 0]
+    """
+    return (key <= query) & (key > query - window)
+
+
+def in_earlier_block(
+    query: Int[Tensor, "*shape"], pooled: Int[Tensor, "*shape"], block: int
+) -> Bool[Tensor, "*shape"]:
+    """The query sees the pooled block: it ended before the query's own block began.
+
+    Example:
+        >>> import torch
+        >>> in_earlier_block(torch.tensor([3, 4, 9]), torch.tensor(0), 4).tolist()
+        [False, True, True]
+    """
+    return pooled < query // block
+
+
+def in_own_block(
+    query: Int[Tensor, "*queries"], key: Int[Tensor, "*keys"], block: int
+) -> Bool[Tensor, "*pairs"]:
+    """The query sees the key in the block that both are in.
+
+    Example:
+        >>> import torch
+        >>> in_own_block(torch.tensor(5), torch.arange(8), 4).long().tolist()
+        [0, 0, 0, 0, 1, 1, 0, 0]
+    """
+    return (key <= query) & (key // block == query // block)
+
+
+def first_of_group(position: Int[Tensor, "*shape"], group: int) -> Int[Tensor, "*shape"]:
+    """The position that chooses for the position's group: its first, so that no later event has a say.
+
+    Example:
+        >>> import torch
+        >>> first_of_group(torch.arange(6), 4).tolist()
+        [0, 0, 0, 0, 4, 4]
+    """
+    return position // group * group
+
+
+def num_blocks(length: int, block: int) -> int:
+    """Blocks that a history of that length has begun.
+
+    Example:
+        >>> num_blocks(0, 4), num_blocks(4, 4), num_blocks(5, 4)
+        (0, 1, 2)
+    """
+    return -(-length // block)
