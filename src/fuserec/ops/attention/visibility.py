@@ -29,8 +29,8 @@ def in_window(
 
 
 def in_earlier_block(
-    query: Int[Tensor, "*shape"], pooled: Int[Tensor, "*shape"], block: int
-) -> Bool[Tensor, "*shape"]:
+    query: Int[Tensor, "*queries"], pooled: Int[Tensor, "*blocks"], block: int
+) -> Bool[Tensor, "*pairs"]:
     """The query sees the pooled block: it ended before the query's own block began.
 
     Example:
