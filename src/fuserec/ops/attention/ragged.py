@@ -1,0 +1,227 @@
+"""Histories of different lengths for forms that know full lengths alone.
+
+Right-padded histories are computed as they stand, with zeros in their pads. Packed ones are laid out in buckets of
+similar length first, so that little is computed for pads.
+
+Shape legend
+    B  sequences   H  heads   L  positions   D  width   T  positions of all packed sequences
+    P  rows of all padded buckets   X  any further axes of a row
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from fuserec.ops.attention.pattern import Summaries
+from fuserec.shapes import Float, Int
+
+__all__ = ["Run", "in_buckets", "length_buckets", "within"]
+
+Run = Callable[[Tensor, Tensor, Tensor, Tensor | None, Summaries], Tensor]
+"""(q, k, v, gates, summaries) of sequences that all have the full length, to the output: a form and its pattern."""
+
+STRETCH, SLACK = 1.25, 16
+"""A bucket's longest sequence over its shortest: at most this factor and these events more."""
+
+
+def within(
+    run: Run,
+    q: Float[Tensor, "B H L D"],
+    k: Float[Tensor, "B H L D"],
+    v: Float[Tensor, "B H L D"],
+    gates: Float[Tensor, "B L H 3"] | None,
+    summaries: Summaries,
+    lengths: Int[Tensor, " B"],
+    *,
+    block: int,
+) -> Float[Tensor, "B H L D"]:
+    """Attention in right-padded histories; a pad has output 0 and gradient 0, whatever stands in it.
+
+    No event sees a later one, so the pads need no mask in any branch. They are set to 0 because softmax weights of 0
+    do not keep out a NaN.
+
+    Args:
+        run: what to compute.
+        q: (B, H, L, D) queries.
+        k: keys, as ``q``.
+        v: values, as ``q``.
+        gates: (B, L, H, 3) or None.
+        summaries: of block c only those with c * block < length count.
+        lengths: (B,) int32 or int64, from 0 to L.
+        block: events in a block.
+    """
+    pad_BL = torch.arange(q.shape[2], device=q.device) >= lengths[:, None]
+    events = pad_BL[:, None, :, None]
+    # the first event of a block is a pad where the block has not begun
+    blocks = events[:, :, ::block]
+    out_BHLD = run(
+        q.masked_fill(events, 0),
+        k.masked_fill(events, 0),
+        v.masked_fill(events, 0),
+        _zeroed(gates, pad_BL[:, :, None, None]),
+        Summaries(
+            query=_zeroed(summaries.query, events),
+            key=_zeroed(summaries.key, blocks),
+            value=_zeroed(summaries.value, blocks),
+            bias=summaries.bias,
+        ),
+    )
+    return out_BHLD.masked_fill(events, 0)
+
+
+def in_buckets(
+    run: Run,
+    q: Float[Tensor, "T H D"],
+    k: Float[Tensor, "T H D"],
+    v: Float[Tensor, "T H D"],
+    gates: Float[Tensor, "T H 3"] | None,
+    summaries: Summaries,
+    offsets: Int[Tensor, " B_plus_1"],
+    *,
+    block: int,
+) -> Float[Tensor, "T H D"]:
+    """Attention in packed histories, those of similar length padded to the longest of them and computed together.
+
+    Args:
+        run: what to compute.
+        q: (T, H, D) queries.
+        k: keys, as ``q``.
+        v: values, as ``q``.
+        gates: (T, H, 3) or None.
+        summaries: packed; key and value have ceil(length / block) rows a sequence.
+        offsets: (B + 1,) int32 or int64, where each sequence begins, and T.
+        block: events in a block.
+    """
+    lengths_B = offsets.long().cpu().diff()
+    buckets = length_buckets(lengths_B)
+    events = _Layout.of(lengths_B, buckets, device=q.device)
+    blocks = _Layout.of(-(-lengths_B // block), buckets, device=q.device)
+    none = [None] * len(events.shapes)
+    outputs = []
+    for bucket_q, bucket_k, bucket_v, bucket_gates, query, key, value in zip(
+        events.heads_first(q),
+        events.heads_first(k),
+        events.heads_first(v),
+        none if gates is None else events.padded(gates),
+        none if summaries.query is None else events.heads_first(summaries.query),
+        none if summaries.key is None else blocks.heads_first(summaries.key),
+        none if summaries.value is None else blocks.heads_first(summaries.value),
+        strict=True,
+    ):
+        read = Summaries(query=query, key=key, value=value, bias=summaries.bias)
+        outputs.append(run(bucket_q, bucket_k, bucket_v, bucket_gates, read))
+    return events.collected(outputs)
+
+
+def length_buckets(
+    lengths: Int[Tensor, " B"], *, stretch: float = STRETCH, slack: int = SLACK
+) -> list[Int[Tensor, " _"]]:
+    """Which sequences to pad to a common length: as few buckets as the bound on the padding allows.
+
+    A sequence of length n is padded to at most stretch * n + slack, so the number of buckets grows with the logarithm of
+    the longest. Every sequence that is not empty is in one bucket; equal lengths stay together and in order.
+
+    Args:
+        lengths: (B,) events of each sequence.
+        stretch: at least 1.
+        slack: events; keeps the short sequences together.
+
+    Returns:
+        The numbers of the sequences of each bucket, the shortest first.
+
+    Example:
+        >>> [bucket.tolist() for bucket in length_buckets(torch.tensor([40, 3, 0, 9, 36]))]
+        [[1, 3], [4, 0]]
+    """
+    sorted_B, order_B = lengths.sort(stable=True)
+    begin = int(torch.searchsorted(sorted_B, 1))
+    buckets = []
+    while begin < len(lengths):
+        longest = int(stretch * int(sorted_B[begin])) + slack
+        end = int(torch.searchsorted(sorted_B, longest, right=True))
+        buckets.append(order_B[begin:end])
+        begin = end
+    return buckets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """Where packed rows stand in the padded buckets, which lie one after another.
+
+    Attributes:
+        slots_T: (T,) the place of each packed row among the P padded ones.
+        shapes: sequences and common length of each bucket.
+    """
+
+    slots_T: Int[Tensor, " T"]
+    shapes: list[tuple[int, int]]
+
+    @classmethod
+    def of(
+        cls, counts_B: Int[Tensor, " B"], buckets: list[Int[Tensor, " _"]], *, device: torch.device
+    ) -> _Layout:
+        # without any row there is one bucket of one empty sequence: the form is called, autograd knows every input
+        shapes = [(len(bucket), int(counts_B[bucket].max())) for bucket in buckets] or [(1, 0)]
+        first_slots_B = torch.zeros_like(counts_B)
+        used = 0
+        for bucket, (sequences, longest) in zip(buckets, shapes, strict=False):
+            first_slots_B[bucket] = used + torch.arange(sequences) * longest
+            used += sequences * longest
+        shifts_B = first_slots_B - (counts_B.cumsum(0) - counts_B)
+        slots_T = torch.arange(int(counts_B.sum())) + shifts_B.repeat_interleave(counts_B)
+        return cls(slots_T=slots_T.to(device), shapes=shapes)
+
+    def padded(self, x: Float[Tensor, "*packed"]) -> list[Float[Tensor, "*padded"]]:
+        """(T, X) rows as (sequences, longest, X) of each bucket, 0 in the pads."""
+        sizes = [sequences * longest for sequences, longest in self.shapes]
+        rows_PX: Tensor = _Spread.apply(x, self.slots_T, sum(sizes))  # type: ignore[no-untyped-call]
+        parts = rows_PX.split(sizes)
+        return [part.unflatten(0, shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def heads_first(self, x: Float[Tensor, "T H D"]) -> list[Float[Tensor, "_ H _ D"]]:
+        """(sequences, H, longest, D) of each bucket, 0 in the pads."""
+        return [part.transpose(1, 2) for part in self.padded(x)]
+
+    def collected(self, outputs: list[Float[Tensor, "_ H _ D"]]) -> Float[Tensor, "T H D"]:
+        """The packed rows of what came of each bucket."""
+        rows_PHD = torch.cat([out_BHLD.transpose(1, 2).flatten(0, 1) for out_BHLD in outputs])
+        collected: Tensor = _Collect.apply(rows_PHD, self.slots_T)  # type: ignore[no-untyped-call]
+        return collected
+
+
+class _Spread(torch.autograd.Function):
+    """Rows to their slots, 0 elsewhere. No two rows share a slot, so the gradient is a selection."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, slots_T: Tensor, size: int) -> Tensor:
+        ctx.save_for_backward(slots_T)
+        return x.new_zeros(size, *x.shape[1:]).index_copy_(0, slots_T, x)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (slots_T,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return _Collect.apply(gradient, slots_T), None, None  # type: ignore[no-untyped-call]
+
+
+class _Collect(torch.autograd.Function):
+    """Rows from their slots: the transpose of `_Spread`."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, rows: Tensor, slots_T: Tensor) -> Tensor:
+        ctx.save_for_backward(slots_T)
+        ctx.size = len(rows)  # type: ignore[attr-defined]
+        return rows.index_select(0, slots_T)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+        (slots_T,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return _Spread.apply(gradient, slots_T, ctx.size), None  # type: ignore[attr-defined, no-untyped-call]
+
+
+def _zeroed(x: Tensor | None, pads: Tensor) -> Tensor | None:
+    return None if x is None else x.masked_fill(pads, 0)
