@@ -7,6 +7,7 @@
     +-- ProtocolError (also ValueError)     two numbers were measured differently
     +-- TrainingError                       training cannot go on
     +-- MissingExtraError (also ImportError)  an optional dependency is not installed
+    +-- CompileError                        native code cannot be compiled
 
 A message says what was expected, what came, and what to do. The command line prints it as one line
 and exits with 1.
@@ -19,6 +20,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "CheckpointError",
+    "CompileError",
     "ConfigError",
     "DataError",
     "FuserecError",
@@ -55,6 +57,10 @@ class TrainingError(FuserecError):
 
 class MissingExtraError(FuserecError, ImportError):
     """A feature needs an optional dependency that is not installed."""
+
+
+class CompileError(FuserecError):
+    """Native code cannot be compiled on this machine, as it is now."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
