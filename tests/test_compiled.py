@@ -77,7 +77,7 @@ def test_what_is_compiled_is_found_and_can_be_called(
     assert built(toy) is None
     told: list[str] = []
     path = build(toy, tell=told.append)
-    assert told == [f"compiling toy by {' '.join(compiler.command)}, 2 units"]
+    assert told == [compiled.compiler_version(compiler)]
     assert built(toy) == path == compiled.place(toy, compiler)
     assert answers(path) == (42, 7)
     assert what_is_in(cache) == [path.name]
@@ -161,6 +161,18 @@ def test_the_library_of_a_compiler_that_is_gone_still_serves(
     newer = stand_in(cache, "b" * 16, toy)
     os.utime(older, (1, 1))
     assert built(toy) == newer
+
+
+def test_without_a_compiler_what_was_compiled_serves_if_it_loads(
+    toy: Library, compiler: compiled.Compiler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = build(toy)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    assert build(toy) == path
+    path.write_text("garbage")
+    with pytest.raises(CompileError, match=r"^expected a C\+\+ compiler, found none"):
+        build(toy)
 
 
 def test_todays_compiler_comes_first_and_compiles_its_own(toy: Library, compiler: compiled.Compiler) -> None:

@@ -117,15 +117,14 @@ def built(library: Library) -> Path | None:
     return own if own in found else max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
-def build(
-    library: Library, *, compiler: Compiler | None = None, tell: Callable[[str], None] | None = None
-) -> Path:
-    """Compile a library, unless this compiler has and it loads.
+def build(library: Library, *, tell: Callable[[str], None] = lambda compiler: None) -> Path:  # noqa: ARG005
+    """Compile a library by `find_compiler`, unless it has been; without a compiler, what another one made has to do.
+
+    One that was compiled and does not load, as after damage to the disk, is compiled again.
 
     Args:
         library: what to compile.
-        compiler: by default the one that `find_compiler` finds.
-        tell: given one line before the compiler is started.
+        tell: given the compiler's name and version, once, before it begins.
 
     Returns:
         The compiled file.
@@ -133,13 +132,20 @@ def build(
     Raises:
         CompileError: there is no compiler, it failed, what it made does not load, or the cache cannot be written.
     """
-    compiler = compiler or find_compiler()
+    found = built(library)
+    if found is not None and _why_not_loaded(found) is not None:
+        found = None
+    try:
+        compiler = find_compiler()
+    except CompileError:
+        if found is None:
+            raise
+        return found
     target = place(library, compiler)
-    if target in _files(target.parent, re.escape(target.name)) and _why_not_loaded(target) is None:
+    if found == target:
         return target
     with _stage(target.parent, library.name) as stage:
-        if tell is not None:
-            tell(f"compiling {library.name} by {shlex.join(compiler.command)}, {len(library.units)} units")
+        tell(compiler_version(compiler))
         objects = [stage / f"{number}.o" for number in range(len(library.units))]
         commands = [
             [*compiler.command, *FLAGS, *unit.flags, "-c", str(unit.source), "-o", str(made)]
