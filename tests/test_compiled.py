@@ -146,6 +146,16 @@ def test_a_source_that_changed_is_not_built_until_it_is_compiled_again(
     assert old.exists()
 
 
+def test_a_source_that_changes_while_it_is_compiled_is_refused(
+    toy: Library, compiler: compiled.Compiler, cache: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        CompileError, match="expected the sources of toy to stay as they are, but they changed"
+    ):
+        build(toy, tell=lambda compiler: change(tmp_path / "toy.cpp"))
+    assert what_is_in(cache) == []
+
+
 def stand_in(folder: Path, key: str, toy: Library) -> Path:
     """A library as another compiler would leave it; `built` loads none."""
     path = compiled.place(toy, compiled.Compiler(("other",), key))

@@ -130,7 +130,8 @@ def build(library: Library, *, tell: Callable[[str], None] = lambda compiler: No
         The compiled file.
 
     Raises:
-        CompileError: there is no compiler, it failed, what it made does not load, or the cache cannot be written.
+        CompileError: there is no compiler, it failed, what it made does not load, a source changed meanwhile, or the
+            cache cannot be written.
     """
     found = built(library)
     if found is not None and _why_not_loaded(found) is not None:
@@ -160,6 +161,10 @@ def build(library: Library, *, tell: Callable[[str], None] = lambda compiler: No
             raise CompileError(
                 f"expected {library.name} to load once compiled, got {why}; {_SLOWER}; where programs may not run in "
                 f"{target.parent}, set FUSEREC_CACHE to another folder"
+            )
+        if place(library, compiler) != target:
+            raise CompileError(
+                f"expected the sources of {library.name} to stay as they are, but they changed; try again"
             )
         with whole.open("rb") as file:
             os.fsync(file.fileno())
