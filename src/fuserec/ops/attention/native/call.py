@@ -1,0 +1,176 @@
+"""The compiled library's one function, called with tensors.
+
+Shape legend
+    B  sequences   H  heads   L  positions   D  width   T  positions of all packed sequences   M  columns of a bias
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from fuserec import compiled
+from fuserec.errors import ConfigError
+from fuserec.ops.attention.native.library import LIBRARY
+from fuserec.ops.attention.pattern import Pattern
+
+__all__ = ["BRANCHES", "best_instruction_set", "built", "call"]
+
+BRANCHES = {"windowed": 1, "blockwise": 2, "selective": 4, "multi_granularity": 7}
+"""The branches that a call computes, as bits."""
+
+
+class _View(ctypes.Structure):
+    """``View`` of driver.cpp."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("sequence", ctypes.c_int64),
+        ("head", ctypes.c_int64),
+        ("row", ctypes.c_int64),
+    )
+
+
+_NUMBERS = (
+    "sequences",
+    "heads",
+    "rows",
+    "dim",
+    "window",
+    "block",
+    "selected",
+    "group",
+    "bias_columns",
+    "branches",
+    "threads",
+)
+_ARRAYS = ("lengths", "offsets", "bias", "choice", "d_bias")
+_TOKENS_FIRST = ("gates", "d_gates")
+_VIEWS = (
+    "q",
+    "k",
+    "v",
+    "gates",
+    "block_query",
+    "block_key",
+    "block_value",
+    "out",
+    "normal",
+    "d_out",
+    "d_q",
+    "d_k",
+    "d_v",
+    "d_gates",
+    "d_block_query",
+    "d_block_key",
+    "d_block_value",
+)
+
+
+class _Call(ctypes.Structure):
+    """``Call`` of driver.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in _NUMBERS),
+        *((name, ctypes.c_void_p) for name in _ARRAYS),
+        *((name, _View) for name in _VIEWS),
+    )
+
+
+@cache
+def _library(path: str) -> ctypes.CDLL:
+    library = ctypes.CDLL(path)
+    library.fuserec_attention.argtypes = [ctypes.POINTER(_Call), ctypes.c_char_p, ctypes.c_int]
+    library.fuserec_attention.restype = ctypes.c_int
+    library.fuserec_attention_best.restype = ctypes.c_char_p
+    return library
+
+
+@cache
+def _loaded() -> ctypes.CDLL:
+    path = compiled.built(LIBRARY)
+    if path is None:
+        raise ConfigError(
+            "the native form of attention is not compiled here; run `fuserec build-native`, or use implementation='blocked'"
+        )
+    return _library(str(path))
+
+
+def built() -> bool:
+    """The library is compiled on this machine, for its processor."""
+    return compiled.built(LIBRARY) is not None
+
+
+def best_instruction_set() -> str:
+    """What calls use here unless told otherwise: "avx512", "avx2" or "plain"."""
+    return str(_loaded().fuserec_attention_best().decode())
+
+
+def call(
+    tensors: Mapping[str, Tensor | None],
+    *,
+    pattern: Pattern,
+    branches: int,
+    lengths: Tensor,
+    offsets: Tensor | None,
+    instruction_set: str,
+    backward: bool,
+) -> None:
+    """Fill the tensors that the library writes: out, normal and choice, or in ``backward`` all that begin with d_.
+
+    Args:
+        tensors: by the names of ``Call``; float32 but for the int32 ``choice``; last dimension contiguous.
+        pattern: with no more blocks and events than there are.
+        branches: bits of `BRANCHES`.
+        lengths: (B,) int64.
+        offsets: (B + 1,) int64 of packed sequences; None for padded ones.
+        instruction_set: "" for the best.
+        backward: compute gradients.
+
+    Raises:
+        ConfigError: the library is not compiled, or the instruction set is unknown.
+        MemoryError: there is not enough memory.
+    """
+    library = _loaded()
+    packed, q, bias = offsets is not None, tensors["q"], tensors["bias"]
+    assert q is not None
+    it = _Call(
+        sequences=len(lengths),
+        heads=q.shape[1],
+        rows=q.shape[-2] if not packed else 0,
+        dim=q.shape[-1],
+        window=pattern.window,
+        block=pattern.block,
+        selected=pattern.selected,
+        group=pattern.group,
+        bias_columns=0 if bias is None else bias.shape[1],
+        branches=branches,
+        threads=torch.get_num_threads(),
+        lengths=lengths.data_ptr(),
+        offsets=None if offsets is None else offsets.data_ptr(),
+    )
+    for name, tensor in tensors.items():
+        if tensor is None:
+            continue
+        if name in _ARRAYS:
+            setattr(it, name, tensor.data_ptr())
+        else:
+            setattr(it, name, _view(tensor, packed=packed, tokens_first=packed or name in _TOKENS_FIRST))
+    failed = library.fuserec_attention(
+        ctypes.byref(it), (instruction_set or best_instruction_set()).encode(), int(backward)
+    )
+    if failed == 1:
+        raise MemoryError("not enough memory for attention; use fewer or shorter histories at a time")
+    if failed:
+        raise ConfigError(f"expected an instruction set that was compiled, got {instruction_set!r}")
+
+
+def _view(tensor: Tensor, *, packed: bool, tokens_first: bool) -> _View:
+    """(B, H, L, D), (B, L, H, D) or packed (T, H, D) as the library reads it."""
+    sequence = 0 if packed else tensor.stride(0)
+    head, row = (-2, -3) if tokens_first else (-3, -2)
+    return _View(data=tensor.data_ptr(), sequence=sequence, head=tensor.stride(head), row=tensor.stride(row))

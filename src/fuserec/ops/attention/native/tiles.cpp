@@ -1,0 +1,719 @@
+// The arithmetic of sparse attention for one head of one sequence, written for vectors of LANES floats.
+//
+// Three products do all the work, each on a tile of registers:
+//     dot         scores of rows and panels of keys       S = Q K^T, and dP = dO V^T
+//     weigh       rows from weights and panels of values  O = P V,   and dQ = dS K
+//     add_outer   rows of keys from weights and rows      dV = P^T dO, and dK = dS^T Q
+// A tile's scores over all panels that it sees stay in the cache as a whole, so the softmax is the plain one. Backward makes
+// them again; with P and dP at hand the sum of P dP over a row is output times upstream gradient, which is also the gate's gradient.
+//
+// Nothing of the standard library is used here: a template of it, compiled for AVX-512, could be linked into everything.
+
+#include "tiles.h"
+
+#ifndef LANES
+#define LANES 4
+#define NAME plain
+#endif
+
+#define JOIN(a, b) a##b
+#define TABLE(name) JOIN(name, _tiles)
+#define TEXT(x) #x
+#define QUOTE(x) TEXT(x)
+
+namespace fuserec {
+namespace {
+
+typedef float vec __attribute__((vector_size(4 * LANES), may_alias));
+typedef float loose __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t ivec __attribute__((vector_size(4 * LANES), may_alias));
+
+// Registers: ROWS x COLUMNS sums at a time. AVX-512 has 32 registers of 16 floats, AVX2 has 16 of 8.
+#if LANES == 16
+constexpr int ROWS = 8, DOT_PANELS = 3, COLUMNS = 2;
+#elif LANES == 8
+constexpr int ROWS = 4, DOT_PANELS = 1, COLUMNS = 2;
+#else
+constexpr int ROWS = 2, DOT_PANELS = 1, COLUMNS = 4;
+#endif
+constexpr int PARTS = PANEL / LANES;  // vectors of a panel's row
+
+constexpr float LOG2E = 1.4426950408889634f, LN2 = 0.6931471805599453f;
+constexpr float NOTHING = -__builtin_inff();
+
+inline vec load(const float* p) { return *reinterpret_cast<const loose*>(p); }
+inline void store(float* p, vec x) { *reinterpret_cast<loose*>(p) = x; }
+inline vec splat(float x) { return x - vec{}; }
+inline void clear(float* p, int64_t n) { __builtin_memset(p, 0, n * sizeof(float)); }
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+inline float sum(vec x) {
+    float part[LANES];
+    store(part, x);
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; ++i) part[i] += part[i + half];
+    return part[0];
+}
+
+inline float largest(vec x) {
+    float part[LANES];
+    store(part, x);
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; ++i) part[i] = part[i] > part[i + half] ? part[i] : part[i + half];
+    return part[0];
+}
+
+// 2^x for x <= 0, exactly 0 below 2^-126; NaN stays NaN. Polynomial: least relative error (9e-8) on [-1/2, 1/2].
+inline vec exp2(vec x) {
+    const vec kept = x < -126.0f ? splat(-126.0f) : x;
+    const vec shifted = kept + 12582912.0f;  // 1.5 * 2^23: the whole part lands in the last bits
+    const vec rest = kept - (shifted - 12582912.0f);
+    vec p = splat(0.0013264726898932267f);
+    p = p * rest + 0.009671512660590484f;
+    p = p * rest + 0.0555073374424459f;
+    p = p * rest + 0.24022242084918566f;
+    p = p * rest + 0.6931469775984703f;
+    p = p * rest + 1.0f;
+    const ivec power = (reinterpret_cast<const ivec&>(shifted) + 127) << 23;
+    p = p * reinterpret_cast<const vec&>(power);
+    return x < -126.0f ? vec{} : p;
+}
+
+// The panels that a tile sees, in one order for all its rows.
+struct List {
+    int32_t *panel, *first, *count;  // where it is stored, the position of its first key, how many keys it has
+    int64_t size;
+
+    void add(int64_t at, int64_t position, int64_t keys) {
+        panel[size] = static_cast<int32_t>(at);
+        first[size] = static_cast<int32_t>(position);
+        count[size] = static_cast<int32_t>(keys);
+        ++size;
+    }
+};
+
+// Queries: row r sees the positions [from[r], to[r]); the rows of strip s see nothing but the panels [low[s], high[s]) of the list.
+struct Tile {
+    int64_t rows, strips;
+    int64_t from[TILE], to[TILE];
+    int64_t low[TILE / STRIP], high[TILE / STRIP];
+
+    int64_t begin(int64_t strip) const { return strip * STRIP; }
+    int64_t end(int64_t strip) const { return least(rows, (strip + 1) * STRIP); }
+};
+
+// ---------------------------------------------------------------------------------------------------------- products
+
+// scores[r][i * 16 + lane] = q[r] . key, for R rows and N panels of the list.
+template <int R, int N>
+inline void dot(const float* q, int64_t width, int64_t dim, const float* keys, const int32_t* panel, float* scores, int64_t ld) {
+    constexpr int V = N * PARTS;
+    vec sums[R][V] = {};
+    const float* columns[N];
+    for (int n = 0; n < N; ++n) columns[n] = keys + panel[n] * (PANEL * dim);
+    for (int64_t d = 0; d < dim; ++d) {
+        vec key[V];
+        for (int c = 0; c < V; ++c) key[c] = load(columns[c / PARTS] + d * PANEL + c % PARTS * LANES);
+        for (int r = 0; r < R; ++r) {
+            const vec one = splat(q[r * width + d]);
+            for (int c = 0; c < V; ++c) sums[r][c] += one * key[c];
+        }
+    }
+    for (int r = 0; r < R; ++r)
+        for (int c = 0; c < V; ++c) store(scores + r * ld + c * LANES, sums[r][c]);
+}
+
+template <int N>
+inline void dot_rows(int64_t rows, const float* q, int64_t width, int64_t dim, const float* keys, const int32_t* panel, float* scores, int64_t ld) {
+    int64_t r = 0;
+    for (; r + ROWS <= rows; r += ROWS) dot<ROWS, N>(q + r * width, width, dim, keys, panel, scores + r * ld, ld);
+    if constexpr (ROWS > 4)
+        for (; r + 4 <= rows; r += 4) dot<4, N>(q + r * width, width, dim, keys, panel, scores + r * ld, ld);
+    for (; r < rows; ++r) dot<1, N>(q + r * width, width, dim, keys, panel, scores + r * ld, ld);
+}
+
+// Scores of a tile; panels outside, so that those at hand stay in the nearest cache for all strips.
+void score(const Tile& tile, const List& list, const float* q, int64_t width, int64_t dim, const float* keys, float* scores, int64_t ld) {
+    for (int64_t at = 0; at < list.size; at += DOT_PANELS) {
+        for (int64_t s = 0; s < tile.strips; ++s) {
+            const int64_t begin = most(at, tile.low[s]), end = least(at + DOT_PANELS, tile.high[s]), r = tile.begin(s);
+            const int64_t rows = tile.end(s) - r;
+            const float* q_s = q + r * width;
+            float* to = scores + r * ld + begin * PANEL;
+            const int32_t* panel = list.panel + begin;
+            if (end - begin == 1) dot_rows<1>(rows, q_s, width, dim, keys, panel, to, ld);
+            if constexpr (DOT_PANELS > 1) {
+                if (end - begin == 2) dot_rows<2>(rows, q_s, width, dim, keys, panel, to, ld);
+                if (end - begin == 3) dot_rows<3>(rows, q_s, width, dim, keys, panel, to, ld);
+            }
+        }
+    }
+}
+
+// out[r] += scale[r] * sum over the panels [begin, end) of weights[r][key] * values[key], for R rows and N vectors of a row.
+template <int R, int N>
+inline void weigh(const List& list, int64_t begin, int64_t end, const float* weights, int64_t ld, const float* values, int64_t width,
+                  const float* scale, float* out) {
+    vec sums[R][N] = {};
+    for (int64_t i = begin; i < end; ++i) {
+        const float* value = values + list.panel[i] * (PANEL * width);
+        const float* weight = weights + i * PANEL;
+        for (int64_t key = 0; key < PANEL; ++key, value += width, ++weight) {
+            vec x[N];
+            for (int c = 0; c < N; ++c) x[c] = load(value + c * LANES);
+            for (int r = 0; r < R; ++r) {
+                const vec one = splat(weight[r * ld]);
+                for (int c = 0; c < N; ++c) sums[r][c] += one * x[c];
+            }
+        }
+    }
+    for (int r = 0; r < R; ++r)
+        for (int c = 0; c < N; ++c) store(out + r * width + c * LANES, load(out + r * width + c * LANES) + scale[r] * sums[r][c]);
+}
+
+template <int N>
+inline void weigh_rows(const Tile& tile, int64_t s, const List& list, const float* weights, int64_t ld, const float* values, int64_t width,
+                       const float* scale, float* out) {
+    const int64_t low = tile.low[s], high = tile.high[s], end = tile.end(s);
+    int64_t r = tile.begin(s);
+    for (; r + ROWS <= end; r += ROWS) weigh<ROWS, N>(list, low, high, weights + r * ld, ld, values, width, scale + r, out + r * width);
+    for (; r < end; ++r) weigh<1, N>(list, low, high, weights + r * ld, ld, values, width, scale + r, out + r * width);
+}
+
+void weigh_all(const Tile& tile, const List& list, const float* weights, int64_t ld, const float* values, int64_t width, const float* scale, float* out) {
+    for (int64_t s = 0; s < tile.strips; ++s) {
+        int64_t c = 0;
+        for (; c + COLUMNS * LANES <= width; c += COLUMNS * LANES) weigh_rows<COLUMNS>(tile, s, list, weights, ld, values + c, width, scale, out + c);
+        for (; c < width; c += LANES) weigh_rows<1>(tile, s, list, weights, ld, values + c, width, scale, out + c);
+    }
+}
+
+// sums[key] += sum over rows of weights[r][key] * x[r], for ROWS keys and N vectors of a row.
+template <int N>
+inline void add_outer(int64_t rows, const float* weights, int64_t ld, const float* x, int64_t width, float* keys) {
+    vec sums[ROWS][N];
+    for (int k = 0; k < ROWS; ++k)
+        for (int c = 0; c < N; ++c) sums[k][c] = load(keys + k * width + c * LANES);
+    for (int64_t r = 0; r < rows; ++r, weights += ld, x += width) {
+        vec row[N];
+        for (int c = 0; c < N; ++c) row[c] = load(x + c * LANES);
+        for (int k = 0; k < ROWS; ++k) {
+            const vec one = splat(weights[k]);
+            for (int c = 0; c < N; ++c) sums[k][c] += one * row[c];
+        }
+    }
+    for (int k = 0; k < ROWS; ++k)
+        for (int c = 0; c < N; ++c) store(keys + k * width + c * LANES, sums[k][c]);
+}
+
+void add_outer_all(const Tile& tile, const List& list, const float* weights, int64_t ld, const float* x, int64_t width, float* keys) {
+    for (int64_t i = 0; i < list.size; ++i) {
+        int64_t begin = tile.rows, end = 0;
+        for (int64_t s = 0; s < tile.strips; ++s)
+            if (tile.low[s] <= i && i < tile.high[s]) begin = least(begin, tile.begin(s)), end = most(end, tile.end(s));
+        const float* w = weights + begin * ld + i * PANEL;
+        const float* x_i = x + begin * width;
+        float* sums = keys + list.panel[i] * (PANEL * width);
+        for (int64_t key = 0; key < PANEL; key += ROWS) {
+            int64_t c = 0;
+            for (; c + COLUMNS * LANES <= width; c += COLUMNS * LANES)
+                add_outer<COLUMNS>(end - begin, w + key, ld, x_i + c, width, sums + key * width + c);
+            for (; c < width; c += LANES) add_outer<1>(end - begin, w + key, ld, x_i + c, width, sums + key * width + c);
+        }
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------ softmax
+
+// What a row may not see gets minus infinity; `bias` (or null) is added to what is at position 0, 1, ...
+inline void mask(float* scores, const List& list, int64_t low, int64_t high, int64_t from, int64_t to, const float* bias) {
+    ivec lane;
+    for (int i = 0; i < LANES; ++i) lane[i] = i;
+    for (int64_t i = low; i < high; ++i) {
+        const int32_t begin = static_cast<int32_t>(most(0, from - list.first[i]));
+        const int32_t end = static_cast<int32_t>(least(to - list.first[i], list.count[i]));
+        float* at = scores + i * PANEL;
+        if (bias)
+            for (int c = 0; c < PARTS; ++c) store(at + c * LANES, load(at + c * LANES) + load(bias + list.first[i] + c * LANES));
+        if (begin == 0 && end == PANEL) continue;
+        for (int c = 0; c < PARTS; ++c) {
+            const ivec key = lane + c * LANES;
+            store(at + c * LANES, ((key >= begin) & (key < end)) ? load(at + c * LANES) : splat(NOTHING));
+        }
+    }
+}
+
+inline float top(const float* scores, int64_t begin, int64_t end) {
+    vec best[2] = {splat(NOTHING), splat(NOTHING)};
+    for (int64_t i = begin; i < end; i += PANEL)
+        for (int c = 0; c < PARTS; ++c) {
+            const vec x = load(scores + i + c * LANES);
+            vec& b = best[(i / PANEL + c) % 2];
+            b = x > b ? x : b;
+        }
+    return largest(best[0] > best[1] ? best[0] : best[1]);
+}
+
+// scores become 2^(scores - top); gives their sum.
+inline float exponentiate(float* scores, int64_t begin, int64_t end, float top) {
+    vec total = {};
+    for (int64_t i = begin; i < end; i += LANES) {
+        const vec x = exp2(load(scores + i) - top);
+        store(scores + i, x);
+        total += x;
+    }
+    return sum(total);
+}
+
+// ------------------------------------------------------------------------------------------------------------ storage
+
+// A plain allocation in pieces of whole cache lines.
+struct Scratch {
+    float* next;
+
+    float* floats(int64_t n) {
+        float* piece = next;
+        next += (n + 15) / 16 * 16;
+        return piece;
+    }
+    List list(int64_t n) {
+        const auto piece = [&] { return reinterpret_cast<int32_t*>(floats(n)); };
+        int32_t *panel = piece(), *first = piece(), *count = piece();
+        return {panel, first, count, 0};
+    }
+};
+
+// Where the rows of a sequence are stored: block by block in whole panels.
+inline int64_t place(const Shape& shape, int64_t position) {
+    return position / shape.block * shape.block_panels() * PANEL + position % shape.block;
+}
+
+template <class Copy>
+inline void for_blocks(const Shape& shape, int64_t length, Copy copy) {
+    for (int64_t begin = 0; begin < length; begin += shape.block) copy(begin, least(length, begin + shape.block), place(shape, begin));
+}
+
+void copy_rows(const Rows& rows, int64_t begin, int64_t end, int64_t dim, int64_t width, float scale, float* to) {
+    for (int64_t t = begin; t < end; ++t, to += width) {
+        const float* row = rows[t];
+        for (int64_t d = 0; d < dim; ++d) to[d] = scale * row[d];
+        for (int64_t d = dim; d < width; ++d) to[d] = 0;
+    }
+}
+
+// Rows [begin, end) as columns of the panels from column `at` on.
+void transpose_rows(const Rows& rows, int64_t begin, int64_t end, int64_t dim, int64_t at, float* panels) {
+    for (int64_t t = begin; t < end; ++t, ++at) {
+        const float* row = rows[t];
+        float* to = panels + at / PANEL * PANEL * dim + at % PANEL;
+        for (int64_t d = 0; d < dim; ++d) to[d * PANEL] = row[d];
+    }
+}
+
+// A tensor's rows in panels: as they are, or transposed. What no row fills is 0.
+float* stored(const Shape& shape, const Rows& rows, int64_t length, Scratch& scratch) {
+    const int64_t width = shape.width(), size = shape.key_panels(length) * PANEL * width;
+    float* to = scratch.floats(size);
+    if (shape.block % PANEL || length % shape.block) clear(to, size);
+    for_blocks(shape, length, [&](int64_t begin, int64_t end, int64_t at) { copy_rows(rows, begin, end, shape.dim, width, 1, to + at * width); });
+    return to;
+}
+
+float* transposed(const Shape& shape, const Rows& rows, int64_t length, Scratch& scratch) {
+    const int64_t size = shape.key_panels(length) * PANEL * shape.dim;
+    float* to = scratch.floats(size);
+    if (shape.block % PANEL || length % shape.block) clear(to, size);
+    for_blocks(shape, length, [&](int64_t begin, int64_t end, int64_t at) { transpose_rows(rows, begin, end, shape.dim, at, to); });
+    return to;
+}
+
+// The summaries of the blocks that have ended, as rows: given, or the mean of each block.
+float* summary_rows(const Shape& shape, const Rows& given, const Rows& rows, int64_t length, float* to) {
+    const int64_t width = shape.width(), ended = length / shape.block;
+    clear(to, shape.summary_panels(length) * PANEL * width);
+    for (int64_t c = 0; c < ended; ++c) {
+        float* mean = to + c * width;
+        if (given.data) {
+            copy_rows(given, c, c + 1, shape.dim, width, 1, mean);
+            continue;
+        }
+        for (int64_t t = c * shape.block; t < (c + 1) * shape.block; ++t)
+            for (int64_t d = 0; d < shape.dim; ++d) mean[d] += rows[t][d];
+        for (int64_t d = 0; d < shape.dim; ++d) mean[d] /= static_cast<float>(shape.block);
+    }
+    return to;
+}
+
+float* transposed_summaries(const Shape& shape, const float* rows, int64_t length, float* to) {
+    const int64_t panels = shape.summary_panels(length);
+    const Rows all = {const_cast<float*>(rows), shape.width()};
+    transpose_rows(all, 0, panels * PANEL, shape.dim, 0, to);
+    return to;
+}
+
+// The bias by position of the summary: element c + shift of it is for the query's own block minus c.
+struct Bias {
+    float* values;
+    int64_t columns;
+
+    const float* of(int64_t own) const { return values ? values + columns - own : nullptr; }
+};
+
+Bias reversed(const Shape& shape, const float* bias, Scratch& scratch) {
+    if (!bias) return {nullptr, 0};
+    float* to = scratch.floats(shape.bias_columns + PANEL);
+    clear(to, shape.bias_columns + PANEL);
+    for (int64_t m = 0; m < shape.bias_columns; ++m) to[shape.bias_columns - 1 - m] = LOG2E * bias[m];
+    return {to, shape.bias_columns};
+}
+
+// -------------------------------------------------------------------------------------------------------- who sees what
+
+void see(Tile& tile, int64_t panels) {
+    tile.strips = (tile.rows + STRIP - 1) / STRIP;
+    for (int64_t s = 0; s < tile.strips; ++s) tile.low[s] = 0, tile.high[s] = panels;
+}
+
+// Panels of the positions [from, to) of one block.
+void add_block(const Shape& shape, int64_t block, int64_t from, int64_t to, int64_t length, List& list) {
+    const int64_t start = block * shape.block, end = least(length, start + shape.block);
+    for (int64_t p = 0; p < shape.block_panels(); ++p) {
+        const int64_t first = start + p * PANEL, behind = least(end, first + PANEL);
+        if (first < to && from < behind) list.add(block * shape.block_panels() + p, first, behind - first);
+    }
+}
+
+// Strips see the panels from the one with their first row's first position to the one with their last row's last.
+void narrow(Tile& tile, const List& list) {
+    see(tile, list.size);
+    for (int64_t s = 0; s < tile.strips; ++s) {
+        while (list.first[tile.low[s]] + list.count[tile.low[s]] <= tile.from[tile.begin(s)]) ++tile.low[s];
+        while (list.first[tile.high[s] - 1] >= tile.to[tile.end(s) - 1]) --tile.high[s];
+    }
+}
+
+void see_window(const Shape& shape, int64_t length, int64_t t, int64_t rows, Tile& tile, List& list) {
+    tile.rows = rows;
+    for (int64_t r = 0; r < rows; ++r) tile.from[r] = most(0, t + r - shape.window + 1), tile.to[r] = t + r + 1;
+    list.size = 0;
+    for (int64_t block = tile.from[0] / shape.block; block <= t / shape.block; ++block) add_block(shape, block, tile.from[0], t + rows, length, list);
+    narrow(tile, list);
+}
+
+void see_summaries(int64_t own, int64_t rows, Tile& tile, List& list) {
+    tile.rows = rows;
+    for (int64_t r = 0; r < rows; ++r) tile.from[r] = 0, tile.to[r] = own;
+    list.size = 0;
+    for (int64_t first = 0; first < own; first += PANEL) list.add(first / PANEL, first, PANEL);
+    see(tile, list.size);
+}
+
+void see_selected(const Shape& shape, int64_t length, const int32_t* choice, int64_t t, int64_t rows, Tile& tile, List& list) {
+    tile.rows = rows;
+    for (int64_t r = 0; r < rows; ++r) tile.from[r] = 0, tile.to[r] = t + r + 1;
+    list.size = 0;
+    for (int64_t n = 0; n < shape.selected && choice[n] >= 0; ++n) add_block(shape, choice[n], 0, t, length, list);
+    const int64_t own = list.size;
+    add_block(shape, t / shape.block, 0, t + rows, length, list);
+    see(tile, list.size);
+    for (int64_t s = 0; s < tile.strips; ++s)
+        while (tile.high[s] > own && list.first[tile.high[s] - 1] >= tile.to[tile.end(s) - 1]) --tile.high[s];
+}
+
+// Floats from row to row of scores: a row more than whole panels, so that rows do not meet in one set of the cache.
+inline int64_t leading(const List& list) { return (list.size + 1) * PANEL; }
+
+int64_t longest_list(const Shape& shape, int64_t length) {
+    const int64_t window = ((shape.window + TILE) / shape.block + 3) * shape.block_panels();
+    const int64_t selected = (shape.selected + 1) * shape.block_panels();
+    return most(shape.summary_panels(length), least(most(window, selected), shape.key_panels(length))) + 1;
+}
+
+// Calls do(t, rows) for every tile of the sequence.
+template <class Do>
+inline void for_tiles(const Shape& shape, int64_t length, Do act) {
+    for (int64_t begin = 0; begin < length; begin += shape.block)
+        for (int64_t end = least(length, begin + shape.block), t = begin; t < end; t += TILE) act(t, least(TILE, end - t));
+}
+
+// Calls do(t, rows) for the part of every group in the rows [t, t + rows).
+template <class Do>
+inline void for_groups(const Shape& shape, int64_t t, int64_t rows, Do act) {
+    for (int64_t end = t + rows; t < end;) {
+        const int64_t next = least(end, (t / shape.group + 1) * shape.group);
+        act(t, next - t);
+        t = next;
+    }
+}
+
+inline float query_scale(const Shape& shape) { return LOG2E / __builtin_sqrtf(static_cast<float>(shape.dim)); }
+
+// ------------------------------------------------------------------------------------------------------------- choice
+
+void summarise(const Shape& shape, const Head& head, float* panels, float* scratch) {
+    transposed_summaries(shape, summary_rows(shape, head.block_key, head.k, head.length, scratch), head.length, panels);
+}
+
+// The `selected` largest of scores [0, n), equal ones by position, then in order of position; -1 behind the last.
+void pick(const float* scores, int64_t n, int64_t selected, int32_t* choice, float* kept) {
+    int64_t size = 0;
+    for (int64_t c = 0; c < n; ++c) {
+        if (size == selected && !(size && scores[c] > kept[size - 1])) continue;
+        int64_t at = size < selected ? size++ : size - 1;
+        for (; at > 0 && scores[c] > kept[at - 1]; --at) kept[at] = kept[at - 1], choice[at] = choice[at - 1];
+        kept[at] = scores[c], choice[at] = static_cast<int32_t>(c);
+    }
+    for (int64_t i = 1; i < size; ++i)
+        for (int64_t j = i; j > 0 && choice[j] < choice[j - 1]; --j) {
+            const int32_t one = choice[j];
+            choice[j] = choice[j - 1], choice[j - 1] = one;
+        }
+    for (int64_t i = size; i < selected; ++i) choice[i] = -1;
+}
+
+void choose(const Shape& shape, const Head* heads, int64_t num_heads, int64_t begin, int64_t end, int32_t* choice, float* memory) {
+    const int64_t length = heads[0].length, width = shape.width(), panels = shape.summary_panels(length);
+    Scratch scratch = {memory};
+    float* q = scratch.floats(STRIP * width);
+    List list = scratch.list(panels + 1);
+    float* scores = scratch.floats(STRIP * (panels + 1) * PANEL);
+    float* totals = scratch.floats(STRIP * (panels + 1) * PANEL);
+    float* kept = scratch.floats(shape.selected);
+    float* first = scratch.next;
+    for (int64_t g = begin; g < end; g += STRIP) {
+        const int64_t rows = least(STRIP, end - g), last = (g + rows - 1) * shape.group / shape.block;
+        Tile tile;
+        see_summaries(last, rows, tile, list);
+        for (int64_t r = 0; r < rows; ++r) tile.to[r] = (g + r) * shape.group / shape.block;
+        const int64_t ld = leading(list);
+        clear(totals, rows * ld);
+        for (int64_t h = 0; h < num_heads; ++h) {
+            scratch.next = first;
+            const Head& head = heads[h];
+            const Rows& from = head.block_query.data ? head.block_query : head.q;
+            copy_rows({from[g * shape.group], from.stride * shape.group}, 0, rows, shape.dim, width, query_scale(shape), q);
+            const Bias bias = reversed(shape, head.bias, scratch);
+            score(tile, list, q, width, shape.dim, head.summaries, scores, ld);
+            for (int64_t r = 0; r < rows; ++r) {
+                if (tile.to[r] == 0) continue;
+                float *row = scores + r * ld, *total = totals + r * ld;
+                mask(row, list, 0, list.size, 0, tile.to[r], bias.of(tile.to[r]));
+                const float share = 1 / exponentiate(row, 0, list.size * PANEL, top(row, 0, list.size * PANEL));
+                for (int64_t c = 0; c < list.size * PANEL; c += LANES) store(total + c, load(total + c) + share * load(row + c));
+            }
+        }
+        for (int64_t r = 0; r < rows; ++r) pick(totals + r * ld, tile.to[r], shape.selected, choice + (g + r) * shape.selected, kept);
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------ forward
+
+inline float gate(const Head& head, int64_t t, int branch) { return head.gates.data ? head.gates[t][branch] : 1.0f; }
+
+// One branch of one tile, added to out.
+void attend(const Shape& shape, const Head& head, int branch, int64_t t, const Tile& tile, const List& list, const float* q, const float* keys,
+            const float* values, const float* bias, float* scores, float* out) {
+    const int64_t width = shape.width(), ld = leading(list);
+    float scale[TILE];
+    score(tile, list, q, width, shape.dim, keys, scores, ld);
+    for (int64_t s = 0; s < tile.strips; ++s)
+        for (int64_t r = tile.begin(s); r < tile.end(s); ++r) {
+            float* row = scores + r * ld;
+            mask(row, list, tile.low[s], tile.high[s], tile.from[r], tile.to[r], bias);
+            const float best = top(row, tile.low[s] * PANEL, tile.high[s] * PANEL);
+            const float share = 1 / exponentiate(row, tile.low[s] * PANEL, tile.high[s] * PANEL, best);
+            head.normal[t + r][2 * branch] = best, head.normal[t + r][2 * branch + 1] = share;
+            scale[r] = share * gate(head, t + r, branch);
+        }
+    weigh_all(tile, list, scores, ld, values, width, scale, out);
+}
+
+void forward(const Shape& shape, const Head& head, float* memory) {
+    const int64_t width = shape.width(), length = head.length;
+    const bool events = shape.has[WINDOW] || shape.has[SELECTED];
+    Scratch scratch = {memory};
+    const float* keys = events ? transposed(shape, head.k, length, scratch) : nullptr;
+    const float* values = events ? stored(shape, head.v, length, scratch) : nullptr;
+    const float* summaries = nullptr;
+    if (shape.has[BLOCK])
+        summaries = summary_rows(shape, head.block_value, head.v, length, scratch.floats(shape.summary_panels(length) * PANEL * width));
+    const Bias bias = reversed(shape, head.bias, scratch);
+    List list = scratch.list(longest_list(shape, length));
+    float* scores = scratch.floats(TILE * (longest_list(shape, length) + 1) * PANEL);
+    float* q = scratch.floats(TILE * width);
+    float* block_q = head.block_query.data ? scratch.floats(TILE * width) : q;
+    float* out = scratch.floats(TILE * width);
+    Tile tile;
+    for_tiles(shape, length, [&](int64_t t, int64_t rows) {
+        const int64_t own = t / shape.block;
+        copy_rows(head.q, t, t + rows, shape.dim, width, query_scale(shape), q);
+        if (head.block_query.data) copy_rows(head.block_query, t, t + rows, shape.dim, width, query_scale(shape), block_q);
+        clear(out, rows * width);
+        if (shape.has[WINDOW]) {
+            see_window(shape, length, t, rows, tile, list);
+            attend(shape, head, WINDOW, t, tile, list, q, keys, values, nullptr, scores, out);
+        }
+        if (shape.has[BLOCK] && own > 0) {
+            see_summaries(own, rows, tile, list);
+            attend(shape, head, BLOCK, t, tile, list, block_q, head.summaries, summaries, bias.of(own), scores, out);
+        }
+        if (shape.has[SELECTED])
+            for_groups(shape, t, rows, [&](int64_t at, int64_t part) {
+                see_selected(shape, length, head.choice + at / shape.group * shape.selected, at, part, tile, list);
+                attend(shape, head, SELECTED, at, tile, list, q + (at - t) * width, keys, values, nullptr, scores, out + (at - t) * width);
+            });
+        for (int64_t r = 0; r < rows; ++r) __builtin_memcpy(head.out[t + r], out + r * width, shape.dim * sizeof(float));
+    });
+    for (int64_t t = length; t < head.rows; ++t) clear(head.out[t], shape.dim);
+}
+
+// ----------------------------------------------------------------------------------------------------------- backward
+
+// Keys of a branch with their values, as backward reads them, and the sums of their gradients.
+struct Side {
+    const float *keys, *transposed_keys, *transposed_values;
+    float *d_keys, *d_values;
+};
+
+void attend_backward(const Shape& shape, const Head& head, int branch, int64_t t, const Tile& tile, const List& list, const float* q, const float* d_out,
+                     const Side& side, const float* bias, float* d_bias, float* weights, float* gradients, float* d_q) {
+    const int64_t width = shape.width(), ld = leading(list);
+    float scale[TILE];
+    score(tile, list, q, width, shape.dim, side.transposed_keys, weights, ld);
+    score(tile, list, d_out, width, shape.dim, side.transposed_values, gradients, ld);
+    for (int64_t s = 0; s < tile.strips; ++s)
+        for (int64_t r = tile.begin(s); r < tile.end(s); ++r) {
+            const int64_t begin = tile.low[s] * PANEL, end = tile.high[s] * PANEL;
+            float *row = weights + r * ld, *gradient = gradients + r * ld;
+            mask(row, list, tile.low[s], tile.high[s], tile.from[r], tile.to[r], bias);
+            const float best = head.normal[t + r][2 * branch], share = head.normal[t + r][2 * branch + 1];
+            const float factor = share * gate(head, t + r, branch);
+            vec total = {};
+            for (int64_t i = begin; i < end; i += LANES) {
+                const vec x = exp2(load(row + i) - best);
+                store(row + i, x);
+                total += x * load(gradient + i);
+            }
+            const float mean = share * sum(total);  // output times upstream gradient
+            if (head.d_gates.data) head.d_gates[t + r][branch] = mean;
+            for (int64_t i = begin; i < end; i += LANES) {
+                const vec weight = factor * load(row + i);
+                store(row + i, weight);
+                store(gradient + i, weight * (load(gradient + i) - mean));
+            }
+            scale[r] = LN2 * query_scale(shape);
+            if (d_bias)
+                for (int64_t i = begin; i < end; i += LANES) store(d_bias + i, load(d_bias + i) + load(gradient + i));
+        }
+    add_outer_all(tile, list, weights, ld, d_out, width, side.d_values);
+    add_outer_all(tile, list, gradients, ld, q, width, side.d_keys);
+    weigh_all(tile, list, gradients, ld, side.keys, width, scale, d_q);
+}
+
+// to[t] = factor * (events' sum of t + block's sum / block); blocks that have not ended were seen by nobody.
+void write_gradient(const Shape& shape, int64_t length, float factor, const float* sums, const float* summary_sums, const Rows& to) {
+    const int64_t width = shape.width();
+    for (int64_t t = 0; t < length; ++t) {
+        const int64_t block = t / shape.block;
+        float* row = to[t];
+        const float* sum = sums ? sums + place(shape, t) * width : nullptr;
+        const float* summary = summary_sums && (block + 1) * shape.block <= length ? summary_sums + block * width : nullptr;
+        const float part = factor / static_cast<float>(shape.block);
+        for (int64_t d = 0; d < shape.dim; ++d) row[d] = (sum ? factor * sum[d] : 0) + (summary ? part * summary[d] : 0);
+    }
+}
+
+void clear_rows(const Rows& rows, int64_t begin, int64_t end, int64_t dim) {
+    if (rows.data)
+        for (int64_t t = begin; t < end; ++t) clear(rows[t], dim);
+}
+
+void backward(const Shape& shape, const Head& head, float* memory) {
+    const int64_t width = shape.width(), length = head.length;
+    const int64_t size = shape.key_panels(length) * PANEL * width, summary_size = shape.summary_panels(length) * PANEL * width;
+    const bool events = shape.has[WINDOW] || shape.has[SELECTED];
+    Scratch scratch = {memory};
+    const auto zeros = [&](int64_t n) {
+        float* piece = scratch.floats(n);
+        clear(piece, n);
+        return piece;
+    };
+    Side side = {}, summary = {};
+    if (events)
+        side = {stored(shape, head.k, length, scratch), transposed(shape, head.k, length, scratch), transposed(shape, head.v, length, scratch), zeros(size), zeros(size)};
+    if (shape.has[BLOCK]) {
+        const float* value = summary_rows(shape, head.block_value, head.v, length, scratch.floats(summary_size));
+        summary = {summary_rows(shape, head.block_key, head.k, length, scratch.floats(summary_size)), head.summaries,
+                   transposed_summaries(shape, value, length, scratch.floats(summary_size)), zeros(summary_size), zeros(summary_size)};
+    }
+    const Bias bias = reversed(shape, head.bias, scratch);
+    const Bias d_bias = {head.d_bias ? zeros(shape.bias_columns + PANEL) : nullptr, shape.bias_columns};
+    List list = scratch.list(longest_list(shape, length));
+    float* weights = scratch.floats(TILE * (longest_list(shape, length) + 1) * PANEL);
+    float* gradients = scratch.floats(TILE * (longest_list(shape, length) + 1) * PANEL);
+    float *q = scratch.floats(TILE * width), *d_q = scratch.floats(TILE * width), *d_out = scratch.floats(TILE * width);
+    const bool apart = head.block_query.data != nullptr;
+    float *block_q = apart ? scratch.floats(TILE * width) : q, *d_block_q = apart ? scratch.floats(TILE * width) : d_q;
+    Tile tile;
+    for_tiles(shape, length, [&](int64_t t, int64_t rows) {
+        const int64_t own = t / shape.block;
+        copy_rows(head.q, t, t + rows, shape.dim, width, query_scale(shape), q);
+        copy_rows(head.d_out, t, t + rows, shape.dim, width, 1, d_out);
+        clear(d_q, rows * width);
+        if (apart) {
+            copy_rows(head.block_query, t, t + rows, shape.dim, width, query_scale(shape), block_q);
+            clear(d_block_q, rows * width);
+        }
+        clear_rows(head.d_gates, t, t + rows, BRANCHES);
+        if (shape.has[WINDOW]) {
+            see_window(shape, length, t, rows, tile, list);
+            attend_backward(shape, head, WINDOW, t, tile, list, q, d_out, side, nullptr, nullptr, weights, gradients, d_q);
+        }
+        if (shape.has[BLOCK] && own > 0) {
+            see_summaries(own, rows, tile, list);
+            attend_backward(shape, head, BLOCK, t, tile, list, block_q, d_out, summary, bias.of(own), const_cast<float*>(d_bias.of(own)), weights, gradients,
+                            d_block_q);
+        }
+        if (shape.has[SELECTED])
+            for_groups(shape, t, rows, [&](int64_t at, int64_t part) {
+                const int64_t skipped = (at - t) * width;
+                see_selected(shape, length, head.choice + at / shape.group * shape.selected, at, part, tile, list);
+                attend_backward(shape, head, SELECTED, at, tile, list, q + skipped, d_out + skipped, side, nullptr, nullptr, weights, gradients, d_q + skipped);
+            });
+        for (int64_t r = 0; r < rows; ++r) {
+            __builtin_memcpy(head.d_q[t + r], d_q + r * width, shape.dim * sizeof(float));
+            if (apart) __builtin_memcpy(head.d_block_query[t + r], d_block_q + r * width, shape.dim * sizeof(float));
+        }
+    });
+    // q was scaled into powers of 2, so what it has added to the keys is 1 / ln 2 too large
+    write_gradient(shape, length, LN2, side.d_keys, head.block_key.data ? nullptr : summary.d_keys, head.d_k);
+    write_gradient(shape, length, 1, side.d_values, head.block_value.data ? nullptr : summary.d_values, head.d_v);
+    for (int64_t c = 0; c < head.blocks; ++c) {
+        const int64_t seen = (c + 1) * shape.block <= length && shape.has[BLOCK];
+        for (int64_t d = 0; d < shape.dim; ++d) {
+            if (head.d_block_key.data) head.d_block_key[c][d] = seen ? LN2 * summary.d_keys[c * width + d] : 0;
+            if (head.d_block_value.data) head.d_block_value[c][d] = seen ? summary.d_values[c * width + d] : 0;
+        }
+    }
+    for (int64_t m = 0; head.d_bias && m < shape.bias_columns; ++m) head.d_bias[m] = d_bias.values[shape.bias_columns - 1 - m];
+    const Rows of_width_dim[] = {head.d_q, head.d_k, head.d_v, head.d_block_query};
+    for (const Rows& rows : of_width_dim) clear_rows(rows, length, head.rows, shape.dim);
+    clear_rows(head.d_gates, length, head.rows, BRANCHES);
+}
+
+int64_t scratch(const Shape& shape, int64_t length, bool backward) {
+    const int64_t width = shape.width(), panel = PANEL * width, list = longest_list(shape, length), slack = 64 * 32;
+    const int64_t keys = shape.key_panels(length) * panel, summaries = (shape.summary_panels(length) + 1) * panel;
+    const int64_t tile = TILE * (list + 1) * PANEL, rows = TILE * width, lists = 3 * (list + PANEL), bias = shape.bias_columns + 2 * PANEL;
+    const int64_t choosing = 3 * (STRIP * (list + 1) * PANEL) + STRIP * width + lists + shape.selected + bias;
+    return (backward ? 5 * keys + 6 * summaries + 2 * tile + 5 * rows + 2 * bias : 2 * keys + 2 * summaries + tile + 3 * rows + bias) + lists + choosing +
+           slack;
+}
+
+}  // namespace
+
+extern const Tiles TABLE(NAME);
+const Tiles TABLE(NAME) = {QUOTE(NAME), summarise, choose, forward, backward, scratch};
+
+}  // namespace fuserec
