@@ -1,0 +1,221 @@
+"""Multi-granularity sparse attention in plain PyTorch, fast: memory linear in the history, any device.
+
+Every branch goes over tiles: products of a few queries with just the keys that they need, small enough for a cache. Backward
+makes the weights again, so of a call only its inputs and the choice of blocks are kept, and the gates cost no pass of their
+own. Histories are filled up to whole blocks: what stands behind the end is seen by nobody.
+
+Source: MUFASA (arXiv 2508.09664), sparse attention-guided alignment; rules as docs/papers/mufasa.md states them.
+
+Shape legend
+    B  sequences   H  heads   N  both   L  positions   C  blocks   G  groups   X  choices   D  width   M  distances
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fuserec.ops.attention.blockwise import add_blockwise, add_blockwise_backward
+from fuserec.ops.attention.choice import choose
+from fuserec.ops.attention.pattern import Branch, Pattern, Summaries
+from fuserec.ops.attention.reference import block_means
+from fuserec.ops.attention.selective import add_selective, add_selective_backward
+from fuserec.ops.attention.visibility import num_blocks
+from fuserec.ops.attention.windowed import add_windowed, add_windowed_backward, tile_rows
+from fuserec.shapes import Float
+
+__all__ = ["blockwise", "multi_granularity", "selective", "windowed"]
+
+_BRANCHES: dict[Branch, tuple[bool, bool, bool]] = {
+    "windowed": (True, False, False),
+    "blockwise": (False, True, False),
+    "selective": (False, False, True),
+    "multi_granularity": (True, True, True),
+}
+
+
+def windowed(
+    q: Float[Tensor, "B H L D"], k: Float[Tensor, "B H L D"], v: Float[Tensor, "B H L D"], pattern: Pattern
+) -> Float[Tensor, "B H L D"]:
+    """Attention to the last ``window`` events."""
+    return _run("windowed", q, k, v, _ones(q), pattern, Summaries())
+
+
+def blockwise(
+    q: Float[Tensor, "B H L D"],
+    k: Float[Tensor, "B H L D"],
+    v: Float[Tensor, "B H L D"],
+    pattern: Pattern,
+    summaries: Summaries,
+) -> Float[Tensor, "B H L D"]:
+    """Attention to the summaries of earlier blocks."""
+    return _run("blockwise", q, k, v, _ones(q), pattern, summaries)
+
+
+def selective(
+    q: Float[Tensor, "B H L D"],
+    k: Float[Tensor, "B H L D"],
+    v: Float[Tensor, "B H L D"],
+    pattern: Pattern,
+    summaries: Summaries,
+) -> Float[Tensor, "B H L D"]:
+    """Attention to every event of the blocks that the query's group chose, and to the own block up to the query."""
+    return _run("selective", q, k, v, _ones(q), pattern, summaries)
+
+
+def multi_granularity(
+    q: Float[Tensor, "B H L D"],
+    k: Float[Tensor, "B H L D"],
+    v: Float[Tensor, "B H L D"],
+    gates: Float[Tensor, "B L H 3"],
+    pattern: Pattern,
+    summaries: Summaries,
+) -> Float[Tensor, "B H L D"]:
+    """The three branches, each times its gate."""
+    return _run("multi_granularity", q, k, v, gates, pattern, summaries)
+
+
+def _ones(q: Float[Tensor, "B H L D"]) -> Float[Tensor, "B L H 3"]:
+    return q.new_ones(()).expand(q.shape[0], q.shape[2], q.shape[1], 3)
+
+
+def _run(
+    branch: Branch, q: Tensor, k: Tensor, v: Tensor, gates: Tensor, pattern: Pattern, summaries: Summaries
+) -> Tensor:
+    given = (summaries.query, summaries.key, summaries.value, summaries.bias)
+    out: Tensor = _Attention.apply(  # type: ignore[no-untyped-call]
+        _BRANCHES[branch], pattern, q, k, v, gates, *given
+    )
+    return out
+
+
+class _Attention(torch.autograd.Function):
+    """The gated sum of branches; of the choice of blocks there is no gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        branches: tuple[bool, bool, bool],
+        pattern: Pattern,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        gates: Tensor,
+        query: Tensor | None,
+        key: Tensor | None,
+        value: Tensor | None,
+        bias: Tensor | None,
+    ) -> Tensor:
+        B, H, L, _ = q.shape
+        block, C = pattern.block, num_blocks(L, pattern.block)
+        selected = min(pattern.selected, C)
+        ctx.branches, ctx.pattern, ctx.lengths = branches, pattern, (B, H, L)
+        ctx.defaults = tuple(x is None for x in (query, key, value, bias))
+
+        key = block_means(k, block) if key is None else key
+        value = block_means(v, block) if value is None else value
+        q, k, v = (_filled(x, block) for x in (q, k, v))
+        query = q if query is None else _filled(query, block)
+        choice_BGX = None
+        if branches[2]:
+            choice_BGX = choose(
+                query.unflatten(0, (B, H)), key, bias, block=block, selected=selected, group=pattern.group
+            )
+        key, value = key.flatten(0, 1).contiguous(), value.flatten(0, 1).contiguous()
+        bias = q.new_zeros(1, max(C - 1, 1)) if bias is None else bias
+        gates_3NL1 = _gates_filled(gates, block)
+        ctx.save_for_backward(q, k, v, gates_3NL1, query, key, value, bias, choice_BGX)
+
+        out_NLD = torch.zeros_like(q)
+        if branches[0]:
+            rows = tile_rows(pattern.window)
+            add_windowed(out_NLD, q, k, v, gates_3NL1[0], pattern.window, rows=rows, until=L)
+        if branches[1]:
+            add_blockwise(out_NLD, query, key, value, bias, gates_3NL1[1], block=block)
+        if choice_BGX is not None:
+            add_selective(
+                out_NLD,
+                q,
+                k,
+                v,
+                gates_3NL1[2],
+                choice_BGX,
+                block=block,
+                selected=selected,
+                group=pattern.group,
+            )
+        return _cut(out_NLD, B, H, L)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, gates_3NL1, query, key, value, bias, choice_BGX = ctx.saved_tensors
+        pattern, (B, H, L) = ctx.pattern, ctx.lengths
+        block, C = pattern.block, key.shape[1]
+        grad = _filled(grad, block)
+        into_q, into_k, into_v, into_gates = (torch.zeros_like(x) for x in (q, k, v, gates_3NL1))
+        default_query, default_key, default_value, default_bias = ctx.defaults
+        into_query = into_q if default_query else torch.zeros_like(query)
+        into_key, into_value = torch.zeros_like(key), torch.zeros_like(value)
+        into_bias = None if default_bias else torch.zeros_like(bias)
+
+        if ctx.branches[0]:
+            into = (into_q, into_k, into_v, into_gates[0])
+            rows = tile_rows(pattern.window)
+            add_windowed_backward(grad, q, k, v, gates_3NL1[0], into, pattern.window, rows=rows, until=L)
+        if ctx.branches[1]:
+            into_blocks = (into_query, into_key, into_value, into_bias, into_gates[1])
+            add_blockwise_backward(grad, query, key, value, bias, gates_3NL1[1], into_blocks, block=block)
+        if choice_BGX is not None:
+            into = (into_q, into_k, into_v, into_gates[2])
+            add_selective_backward(
+                grad,
+                q,
+                k,
+                v,
+                gates_3NL1[2],
+                choice_BGX,
+                into,
+                block=block,
+                selected=min(pattern.selected, C),
+                group=pattern.group,
+            )
+        # an unfinished block has no gradient: nobody sees its mean
+        for is_default, into_x, into_mean in (
+            (default_key, into_k, into_key),
+            (default_value, into_v, into_value),
+        ):
+            if is_default:
+                into_x.unflatten(1, (C, block)).add_(into_mean[:, :, None], alpha=1 / block)
+
+        return (
+            None,
+            None,
+            _cut(into_q, B, H, L),
+            _cut(into_k, B, H, L),
+            _cut(into_v, B, H, L),
+            into_gates[:, :, :L, 0].unflatten(1, (B, H)).permute(1, 3, 2, 0),
+            None if default_query else _cut(into_query, B, H, L),
+            None if default_key else into_key.unflatten(0, (B, H)),
+            None if default_value else into_value.unflatten(0, (B, H)),
+            into_bias,
+        )
+
+
+def _filled(x: Float[Tensor, "B H L D"], block: int) -> Float[Tensor, "N L D"]:
+    """Contiguous, and zeros up to a whole block."""
+    missing = -x.shape[2] % block
+    return (F.pad(x, (0, 0, 0, missing)) if missing else x).flatten(0, 1).contiguous()
+
+
+def _cut(x: Float[Tensor, "N filled D"], B: int, H: int, L: int) -> Float[Tensor, "B H L D"]:
+    return x[:, :L].view(B, H, L, x.shape[-1])
+
+
+def _gates_filled(gates: Float[Tensor, "B L H 3"], block: int) -> Float[Tensor, "3 N L 1"]:
+    gates_3BHL = gates.permute(3, 0, 2, 1)
+    return F.pad(gates_3BHL, (0, -gates.shape[1] % block)).flatten(1, 2)[..., None].contiguous()
