@@ -26,7 +26,10 @@ Run = Callable[[Tensor, Tensor, Tensor, Tensor | None, Summaries], Tensor]
 """(q, k, v, gates, summaries) of sequences that all have the full length, to the output: a form and its pattern."""
 
 STRETCH, SLACK = 1.25, 16
-"""A bucket's longest sequence over its shortest: at most this factor and these events more."""
+"""A bucket's longest sequence over its shortest: at most this factor and these events more.
+
+Of 1.05 to 2 and 8 to 64 the fastest, or within 4 % of it, in batches of 64 and 256 histories of MovieLens-1M, blocked form.
+"""
 
 
 def within(
