@@ -1,4 +1,8 @@
-"""The choice of blocks with memory linear in the history: the literal one, a few groups at a time.
+"""The choice of blocks, fast: by matrix products, and literally for groups where these cannot tell who is the last chosen.
+
+A matrix product adds up in an order of its own, so equal blocks may score differently in the last bits, and the literal
+form's ties would be lost. Products therefore decide only where the last block chosen and the first one left out differ by
+more than rounding explains.
 
 Shape legend
     B  sequences   H  heads   L  positions   C  blocks   G  groups   N  choices   M  distances   D  width
@@ -13,13 +17,15 @@ from torch import Tensor
 
 from fuserec.ops.attention.tiles import spans
 from fuserec.ops.attention.visibility import first_of_group, in_earlier_block
-from fuserec.shapes import Float, Int
+from fuserec.shapes import Bool, Float, Int
 
 __all__ = ["choose"]
 
-_MAX_PRODUCTS = 1 << 18
+_MAX_NUMBERS = 1 << 18
+"""Numbers of a temporary: memory stays linear in the history, and in a core's cache."""
 
 
+@torch.no_grad()
 def choose(
     query: Float[Tensor, "B H L D"],
     key: Float[Tensor, "B H C D"],
@@ -29,31 +35,74 @@ def choose(
     selected: int,
     group: int,
 ) -> Int[Tensor, "B G N"]:
-    """The blocks that each group attends to token by token, best first; -1 where there are fewer.
+    """The blocks that each group attends to token by token, in any order; -1 where there are fewer.
 
-    What `fuserec.ops.attention.reference.choose` gives, ties included.
+    Those of `fuserec.ops.attention.reference.choose`, ties included.
     """
     B, H, L, D = query.shape
     C = key.shape[2]
     first_G = first_of_group(torch.arange(0, L, group, device=query.device), group)
-    chosen = [query.new_empty(B, 0, min(selected, C), dtype=torch.long)]
-    for start, count in spans(len(first_G), _MAX_PRODUCTS // max(B * H * C * D, 1)):
-        chosen.append(_best(query, key, bias, first_G[start : start + count], block, selected))
-    return torch.cat(chosen, 1)
+    choice_BGN = first_G.new_empty(B, len(first_G), min(selected, C))
+    if not choice_BGN.numel():
+        return choice_BGN
+    doubtful_BG = torch.empty(choice_BGN.shape[:2], dtype=torch.bool, device=query.device)
+    for start, count in spans(len(first_G), _MAX_NUMBERS // (B * H * C)):
+        some = slice(start, start + count)
+        choice_BGN[:, some], doubtful_BG[:, some] = _by_products(
+            query, key, bias, first_G[some], block, selected
+        )
+    for b in doubtful_BG.any(1).nonzero().flatten().tolist():
+        groups = doubtful_BG[b].nonzero().flatten()
+        for start, count in spans(len(groups), _MAX_NUMBERS // (H * C * D)):
+            some_G = groups[start : start + count]
+            choice_BGN[b, some_G] = _literally(
+                query[b : b + 1], key[b : b + 1], bias, first_G[some_G], block, selected
+            )[0]
+    return choice_BGN
 
 
-def _best(
+def _by_products(
+    query: Tensor, key: Tensor, bias: Tensor | None, first_G: Int[Tensor, " G"], block: int, selected: int
+) -> tuple[Int[Tensor, "B G N"], Bool[Tensor, "B G"]]:
+    """The choice, and where it is in doubt."""
+    D, C = key.shape[-1], key.shape[2]
+    first_BHGD = query[:, :, first_G]
+    score_BGC = _scores(first_BHGD @ key.mT, bias, first_G, block, D)
+    best, best_BGN = score_BGC.topk(min(selected + 1, C), dim=-1)
+    if selected >= C:
+        doubtful_BG = torch.zeros_like(best_BGN[..., 0], dtype=torch.bool)
+    else:
+        # two orders of adding up are off by D roundings of |q| |k| each, an exponential by that factor, a softmax twice
+        eps = torch.finfo(query.dtype).eps
+        norms_BHG = first_BHGD.norm(dim=-1) * key.norm(dim=-1).amax(-1, keepdim=True)
+        most = 0 if bias is None else bias.abs().amax()
+        off_BG = 2 * eps * (norms_BHG.amax(1) * math.sqrt(D) + most + C + query.shape[1])
+        last_BG, left_out_BG = best[..., -2], best[..., -1]
+        doubtful_BG = last_BG - left_out_BG <= 2 * off_BG * last_BG
+    chosen_BGN = best_BGN[..., :selected]
+    return chosen_BGN.where(best[..., :selected] > -torch.inf, -1), doubtful_BG
+
+
+def _literally(
     query: Tensor, key: Tensor, bias: Tensor | None, first_G: Int[Tensor, " G"], block: int, selected: int
 ) -> Int[Tensor, "B G N"]:
-    blocks_C = torch.arange(key.shape[2], device=key.device)
-    visible_GC = in_earlier_block(first_G[:, None], blocks_C, block)
     # multiplied and added up, not a matrix product: equal blocks get equal bits, so their tie is seen
-    logits_BHGC = (query[:, :, first_G, None] * key[:, :, None]).sum(-1) / math.sqrt(query.shape[-1])
+    products_BHGC = (query[:, :, first_G, None] * key[:, :, None]).sum(-1)
+    score_BGC = _scores(products_BHGC, bias, first_G, block, key.shape[-1])
+    best_BGN = score_BGC.sort(dim=-1, descending=True, stable=True).indices[..., :selected]
+    return best_BGN.where(score_BGC.gather(-1, best_BGN) > -torch.inf, -1)
+
+
+def _scores(
+    products_BHGC: Float[Tensor, "B H G C"], bias: Tensor | None, first_G: Tensor, block: int, D: int
+) -> Float[Tensor, "B G C"]:
+    """The sum over heads of the softmax over earlier blocks; minus infinity for others."""
+    blocks_C = torch.arange(products_BHGC.shape[-1], device=first_G.device)
+    visible_GC = in_earlier_block(first_G[:, None], blocks_C, block)
+    logits_BHGC = products_BHGC.div_(math.sqrt(D))
     if bias is not None:
         distance_GC = (first_G[:, None] // block - 1 - blocks_C).clamp(min=0)
-        logits_BHGC = logits_BHGC + bias[:, distance_GC]
+        logits_BHGC.add_(bias[:, distance_GC])
     some = visible_GC.any(-1, keepdim=True)
     share_BHGC = torch.softmax(logits_BHGC.masked_fill_(~visible_GC & some, -torch.inf), dim=-1)
-    score_BGC = share_BHGC.sum(1).masked_fill_(~visible_GC, -torch.inf)
-    best_BGC = score_BGC.sort(dim=-1, descending=True, stable=True).indices[..., :selected]
-    return best_BGC.where(score_BGC.gather(-1, best_BGC) > -torch.inf, -1)
+    return share_BHGC.sum(1).masked_fill_(~visible_GC, -torch.inf)
