@@ -165,14 +165,20 @@ def test_a_group_keeps_the_choice_of_its_first_query() -> None:
 
 def test_a_clone_goes_its_own_way() -> None:
     events, other = Events(23, own=ALL), Events(23, own=ALL)
-    other.k, other.v = other.k.neg(), other.v.neg()
+    for x in (other.k, other.v, other.own["key"], other.own["value"]):
+        changed_from = 10 if x.shape[1] == 23 else 2
+        x[:, changed_from:] *= -1
     history = events.prefilled(10)
     what_if = history.clone()
-    assert len(what_if) == 10
-    assert what_if.nbytes == history.nbytes
-    other.appended(what_if)
-    assert (len(history), len(what_if)) == (10, 23)
-    torch.testing.assert_close(events.appended(history), events.full()[10:])
+    assert (len(what_if), what_if.nbytes) == (10, history.nbytes)
+    # in turn, so that each would read what the other wrote last
+    rows = []
+    for t in range(10, 23):
+        for source, going in ((events, history), (other, what_if)):
+            arguments, more = source.step(t)
+            rows.append(going.append(*arguments, **more))
+    torch.testing.assert_close(torch.stack(rows[::2]), events.full()[10:])
+    torch.testing.assert_close(torch.stack(rows[1::2]), other.full()[10:])
 
 
 def test_a_clone_of_what_is_full_and_of_what_is_empty_works() -> None:
