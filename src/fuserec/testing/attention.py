@@ -79,17 +79,22 @@ def by_loops(branch: Branch, inputs: Inputs, pattern: Pattern, choose: Choose | 
         groups = range(-(-length // pattern.group))
         chosen = [(choose or chosen_by_first)(history, pattern, group) for group in groups]
         for h, t in itertools.product(range(heads), range(length)):
-            parts = {
-                "windowed": _windowed(history, pattern, h, t),
-                "blockwise": _blockwise(history, pattern, h, t),
-                "selective": _selective(history, pattern, h, t, set(chosen[t // pattern.group])),
-            }
             if branch == "multi_granularity":
-                weighed = zip(history.gates[t][h], parts.values(), strict=True)
+                parts = (
+                    _windowed(history, pattern, h, t),
+                    _blockwise(history, pattern, h, t),
+                    _selective(history, pattern, h, t, chosen),
+                )
+                weighed = zip(history.gates[t][h], parts, strict=True)
                 rows = [[gate * x for x in part] for gate, part in weighed]
-                out[b, h, t] = out.new_tensor([sum(column) for column in zip(*rows, strict=True)])
+                row = [sum(column) for column in zip(*rows, strict=True)]
+            elif branch == "windowed":
+                row = _windowed(history, pattern, h, t)
+            elif branch == "blockwise":
+                row = _blockwise(history, pattern, h, t)
             else:
-                out[b, h, t] = out.new_tensor(parts[branch])
+                row = _selective(history, pattern, h, t, chosen)
+            out[b, h, t] = out.new_tensor(row)
     return out
 
 
@@ -170,7 +175,7 @@ def by_reference(
         else:
             out = reference.multi_granularity(one["q"], one["k"], one["v"], one["gates"], pattern, summaries)
         rows.append(pad(out, (0, 0, 0, q.shape[2] - length)))
-    return torch.cat(rows) if rows else torch.zeros_like(q)
+    return torch.cat(rows) if rows else q
 
 
 def cut(inputs: Inputs, b: int, length: int, block: int) -> Inputs:
@@ -187,7 +192,7 @@ def cut(inputs: Inputs, b: int, length: int, block: int) -> Inputs:
 def gradients(out: Tensor, inputs: Inputs, seed: int = 0) -> Inputs:
     """The gradient by every input of the sum of the output's numbers, each times a random one; 0 where it has no part."""
     rng = torch.Generator().manual_seed(seed)
-    weights = torch.randn(out.shape, generator=rng, dtype=torch.float64).to(out.dtype)
+    weights = torch.randn(out.shape, generator=rng, dtype=torch.float32).to(out.dtype)
     found = torch.autograd.grad(
         (out * weights).sum(), list(inputs.values()), allow_unused=True, materialize_grads=True
     )
@@ -210,7 +215,8 @@ def _blockwise(history: History, pattern: Pattern, h: int, t: int) -> list[float
     )
 
 
-def _selective(history: History, pattern: Pattern, h: int, t: int, chosen: set[int]) -> list[float]:
+def _selective(history: History, pattern: Pattern, h: int, t: int, choices: list[list[int]]) -> list[float]:
+    chosen = choices[t // pattern.group]
     visible = [
         s
         for s in range(len(history.q[h]))
