@@ -17,10 +17,11 @@ export THP_MEM_ALLOC_ENABLE := 1
 help: ## say what each target does
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
 
-setup: ## make .venv with everything in it; quick when nothing has changed
+setup: ## make .venv with everything in it, native code where there is a compiler; quick when nothing has changed
 	@python="$(PYTHON)"; test -n "$$python" || { echo "set-up: expected Python 3.11 or newer, found none; on Debian 12 or newer:" \
 		"sudo apt-get install python3 python3-venv; or name one: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }; \
 	$$python tools/make_venv.py
+	@$(BIN)/fuserec build-native --if-possible > /dev/null
 
 demo: setup ## the whole way, raw files to recommendations, on a sample that the program makes itself
 	@$(BIN)/fuserec demo --overwrite

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from fuserec.cli import doctor
+from fuserec.ops.attention import native
 
 if TYPE_CHECKING:
-    import pytest
-
     from fuserec.testing.commands import RunCommand
 
 
@@ -37,3 +38,49 @@ def test_a_folder_that_cannot_be_written_is_a_finding(tmp_path: Path) -> None:
     broken = doctor._disk(Path("/proc"))
     assert not broken.ok
     assert "cannot be written" in broken.found
+
+
+def attention(fuserec: RunCommand) -> dict[str, Any]:
+    outcome = fuserec("doctor", "--json")
+    assert outcome.code == 0
+    (finding,) = (finding for finding in outcome.json if finding["name"] == "attention")
+    return finding  # type: ignore[no-any-return]
+
+
+def test_a_compiler_that_is_absent_is_told_and_is_not_needed(
+    fuserec: RunCommand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    outcome = fuserec("doctor", "--json")
+    assert outcome.code == 0
+    (finding,) = (finding for finding in outcome.json if finding["name"] == "compiler")
+    assert (finding["found"], finding["ok"], finding["needed"]) == ("none", False, False)
+    assert "sudo apt-get install g++; everything works without native code, slower" in finding["advice"]
+
+
+def test_the_form_of_attention_that_auto_chooses_is_told(
+    fuserec: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if native.built():
+        finding = attention(fuserec)
+        assert finding["found"] == f"native, {native.best_instruction_set()}"
+        assert (finding["ok"], finding["needed"], finding["advice"]) == (True, False, "")
+    monkeypatch.setattr(native, "built", lambda: False)
+    finding = attention(fuserec)
+    assert finding["found"] == "blocked, because native is not compiled"
+    assert (finding["ok"], finding["needed"]) == (False, False)
+    assert finding["advice"] == "for speed: fuserec build-native"
+
+
+def test_a_native_library_that_does_not_load_is_told(
+    fuserec: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> str:
+        raise OSError("file too short")
+
+    monkeypatch.setattr(native, "built", lambda: True)
+    monkeypatch.setattr(native, "best_instruction_set", broken)
+    finding = attention(fuserec)
+    assert finding["found"] == "native does not load: file too short"
+    assert (finding["ok"], finding["needed"], finding["advice"]) == (False, False, "fuserec build-native")

@@ -33,6 +33,7 @@ COMMANDS = [
     "recommend",
     "similar",
     "doctor",
+    "build-native",
 ]
 """What people and scripts rely on: changing a name breaks them."""
 

@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 
 from fuserec.cli import (
     append,
+    build_native,
     compare,
     config,
     data,
@@ -61,6 +62,7 @@ _ORDER = (
     "recommend",
     "similar",
     "doctor",
+    "build-native",
 )
 """As a newcomer meets them; typer alone would put the group last."""
 
@@ -120,6 +122,7 @@ app.command("sweep")(sweep.command)
 app.command("recommend")(recommend.command)
 app.command("similar")(similar.command)
 app.command("doctor")(doctor.command)
+app.command("build-native")(build_native.command)
 
 
 def _keep_examples(group: typer.Typer) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 import typer
 
 from fuserec.cli.options import Json
+from fuserec.compiled import compiler_version, find_compiler
+from fuserec.errors import CompileError
 
 __all__ = ["Finding", "command", "findings"]
 
@@ -48,7 +50,8 @@ def command(
 ) -> None:
     """Check that this machine has what fuserec needs.
 
-    Python, libraries, processor, threads, disk. Exits with 1 if something that fuserec needs is missing or broken.
+    Python, libraries, processor, threads, compiler, disk, and which form of attention would be chosen here. Exits with
+    1 if something that fuserec needs is missing or broken.
 
     Example:
       fuserec doctor
@@ -89,6 +92,8 @@ def findings() -> list[Finding]:
         *(_library(name) for name in NEEDED),
         *_torch(),
         *(_extra(name, extra) for name, extra in EXTRAS.items()),
+        _compiler(),
+        *_attention(),
         _disk(Path.cwd()),
         _disk(Path(tempfile.gettempdir())),
     ]
@@ -136,6 +141,32 @@ def _torch() -> list[Finding]:
         Finding(name="threads", found=f"{torch.get_num_threads()}, OMP_WAIT_POLICY {waiting}"),
         Finding(name="accelerator", found=device, needed=False),
     ]
+
+
+def _compiler() -> Finding:
+    try:
+        return Finding(name="compiler", found=compiler_version(find_compiler()), needed=False)
+    except CompileError as error:
+        return Finding(name="compiler", found="none", ok=False, needed=False, advice=str(error))
+
+
+def _attention() -> list[Finding]:
+    """The form that "auto" stands for here."""
+    try:
+        import torch
+
+        from fuserec.ops.attention import native
+        from fuserec.ops.attention.dispatch import implementation_for
+    except (ImportError, OSError):
+        return []
+    form = implementation_for("cpu", torch.float32, built=native.built())
+    found, advice = f"{form}, because native is not compiled", "for speed: fuserec build-native"
+    if form == "native":
+        try:
+            found, advice = f"native, {native.best_instruction_set()}", ""
+        except OSError as error:
+            found, advice = f"native does not load: {error}", "fuserec build-native"
+    return [Finding(name="attention", found=found, ok=not advice, needed=False, advice=advice)]
 
 
 def _disk(folder: Path) -> Finding:

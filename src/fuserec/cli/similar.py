@@ -24,7 +24,7 @@ def command(
     data: MovedData = None,
     json: Json = False,
 ) -> None:
-    """Show the items most similar to one, by what the run has learnt.
+    """Show the items most like one, by what a run has learnt.
 
     A model with vectors compares them by their cosine; a model of item-to-item weights gives the weights that
     somebody who had this item alone would be served by. Popularity knows no similarity and says so.
