@@ -103,9 +103,10 @@ def _runs(
     q: Float[Tensor, "N L D"], choice_BGN: Int[Tensor, "B G N"], block: int, selected: int, group: int
 ) -> Iterator[tuple[tuple[int, int, int, int], Int[Tensor, "T X"]]]:
     """Groups with as many choices as there may be, as tiles, and the blocks that they see, their own last."""
-    N, L, _ = q.shape
+    N, L, D = q.shape
     H, C = N // max(len(choice_BGN), 1), L // block
-    blocks_at_once = MAX_SCORES // (block * block * (selected + 1))
+    # small groups gather more numbers than they make scores
+    blocks_at_once = MAX_SCORES // (block * (selected + 1) * max(block, block // group * D))
     own_G1 = torch.arange(C, device=q.device).repeat_interleave(block // group)[:, None]
     for n in range(N):
         for start, count in spans(C - selected - 1, blocks_at_once):
