@@ -75,6 +75,23 @@ def test_every_form_equals_the_reference_in_width(form: Form, branch: Branch, D:
     assert_equals_reference(branch, drawn(3, pattern, (1, 2, 75, D), dtype=form.dtype), pattern, form)
 
 
+@pytest.mark.parametrize("branch", BRANCHES)
+@pytest.mark.parametrize(
+    ("L", "pattern"),
+    [
+        (520, Pattern(window=128, block=32, selected=4, group=8)),
+        (701, Pattern(window=100, block=16, selected=4, group=16)),
+        (300, Pattern(window=40, block=1, selected=5, group=1)),
+    ],
+    ids=["blocks of 32", "blocks of 16", "blocks of one"],
+)
+def test_every_form_equals_the_reference_with_many_blocks(
+    form: Form, L: int, pattern: Pattern, branch: Branch
+) -> None:
+    inputs = drawn(12, pattern, (1, 2, L, 64), dtype=form.dtype, summaries=True)
+    assert_equals_reference(branch, inputs, pattern, form)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 63, 16), (5, 1, 30, 16), (1, 5, 30, 16), (0, 2, 30, 16)])
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_every_form_equals_the_reference_for_one_sequence_many_and_none(
