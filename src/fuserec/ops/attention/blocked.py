@@ -206,7 +206,7 @@ class _Attention(torch.autograd.Function):
         )
 
 
-def _filled(x: Float[Tensor, "B H L D"], block: int) -> Float[Tensor, "N L D"]:
+def _filled(x: Float[Tensor, "B H L D"], block: int) -> Float[Tensor, "N filled D"]:
     """Contiguous, and zeros up to a whole block."""
     missing = -x.shape[2] % block
     return (F.pad(x, (0, 0, 0, missing)) if missing else x).flatten(0, 1).contiguous()
@@ -216,6 +216,6 @@ def _cut(x: Float[Tensor, "N filled D"], B: int, H: int, L: int) -> Float[Tensor
     return x[:, :L].view(B, H, L, x.shape[-1])
 
 
-def _gates_filled(gates: Float[Tensor, "B L H 3"], block: int) -> Float[Tensor, "3 N L 1"]:
+def _gates_filled(gates: Float[Tensor, "B L H 3"], block: int) -> Float[Tensor, "3 N filled 1"]:
     gates_3BHL = gates.permute(3, 0, 2, 1)
     return F.pad(gates_3BHL, (0, -gates.shape[1] % block)).flatten(1, 2)[..., None].contiguous()

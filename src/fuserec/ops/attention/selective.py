@@ -4,8 +4,8 @@ The first blocks have no more blocks before them than may be chosen, so they see
 windowed branch with a window that reaches to the start.
 
 Shape legend
-    B  sequences   H  heads   L  positions, whole blocks   G  groups   N  choices   D  width   C  blocks
-    T  groups of a tile run   X  chosen blocks and the own   l  positions of a block   g  of a group
+    B  sequences   N  sequences times heads   L  positions, whole blocks   G  groups   X  choices   D  width   C  blocks
+    T  groups of a run   Y  their chosen blocks and the own   S  positions of these   l  positions of a block
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def add_selective(
     k: Float[Tensor, "N L D"],
     v: Float[Tensor, "N L D"],
     gate: Float[Tensor, "N L 1"],
-    choice_BGN: Int[Tensor, "B G N"],
+    choice_BGX: Int[Tensor, "B G X"],
     *,
     block: int,
     selected: int,
@@ -43,7 +43,7 @@ def add_selective(
         k: (N, L, D).
         v: (N, L, D).
         gate: (N, L, 1).
-        choice_BGN: the blocks that each group chose; -1 for none.
+        choice_BGX: the blocks that each group chose; -1 for none.
         block: events in a block.
         selected: blocks that a group chooses where there are as many.
         group: queries that share a choice.
@@ -52,8 +52,8 @@ def add_selective(
     add_windowed(out, q, k, v, gate, until, rows=block, until=until)
     hidden = _hidden(q, block, selected)
     k_blocks, v_blocks = _blocks(k, block), _blocks(v, block)
-    for at, seen_TX in _runs(q, choice_BGN, block, selected, group):
-        o = attend(tiles(q, *at), _gathered(k_blocks, seen_TX, q), _gathered(v_blocks, seen_TX, q), hidden)
+    for at, seen_TY in _runs(q, choice_BGX, block, selected, group):
+        o = attend(tiles(q, *at), _gathered(k_blocks, seen_TY, q), _gathered(v_blocks, seen_TY, q), hidden)
         tiles(out, *at).addcmul_(o, tiles(gate, *at))
 
 
@@ -63,7 +63,7 @@ def add_selective_backward(
     k: Float[Tensor, "N L D"],
     v: Float[Tensor, "N L D"],
     gate: Float[Tensor, "N L 1"],
-    choice_BGN: Int[Tensor, "B G N"],
+    choice_BGX: Int[Tensor, "B G X"],
     into: tuple[
         Float[Tensor, "N L D"], Float[Tensor, "N L D"], Float[Tensor, "N L D"], Float[Tensor, "N L 1"]
     ],
@@ -79,19 +79,19 @@ def add_selective_backward(
     hidden = _hidden(q, block, selected)
     k_blocks, v_blocks = _blocks(k, block), _blocks(v, block)
     into_k_blocks, into_v_blocks = _blocks(into_k, block), _blocks(into_v, block)
-    for at, seen_TX in _runs(q, choice_BGN, block, selected, group):
+    for at, seen_TY in _runs(q, choice_BGX, block, selected, group):
         grad_q, grad_k, grad_v, grad_gate, _ = attend_backward(
             tiles(grad, *at),
             tiles(q, *at),
-            _gathered(k_blocks, seen_TX, q),
-            _gathered(v_blocks, seen_TX, q),
+            _gathered(k_blocks, seen_TY, q),
+            _gathered(v_blocks, seen_TY, q),
             hidden,
             tiles(gate, *at),
         )
         tiles(into_q, *at).add_(grad_q)
         tiles(into_gate, *at).add_(grad_gate)
-        into_k_blocks.index_add_(0, seen_TX.view(-1), grad_k.view(-1, k_blocks.shape[1]))
-        into_v_blocks.index_add_(0, seen_TX.view(-1), grad_v.view(-1, v_blocks.shape[1]))
+        into_k_blocks.index_add_(0, seen_TY.view(-1), grad_k.view(-1, k_blocks.shape[1]))
+        into_v_blocks.index_add_(0, seen_TY.view(-1), grad_v.view(-1, v_blocks.shape[1]))
 
 
 def _everything_until(q: Float[Tensor, "N L D"], block: int, selected: int) -> int:
@@ -100,11 +100,11 @@ def _everything_until(q: Float[Tensor, "N L D"], block: int, selected: int) -> i
 
 
 def _runs(
-    q: Float[Tensor, "N L D"], choice_BGN: Int[Tensor, "B G N"], block: int, selected: int, group: int
-) -> Iterator[tuple[tuple[int, int, int, int], Int[Tensor, "T X"]]]:
+    q: Float[Tensor, "N L D"], choice_BGX: Int[Tensor, "B G X"], block: int, selected: int, group: int
+) -> Iterator[tuple[tuple[int, int, int, int], Int[Tensor, "T Y"]]]:
     """Groups with as many choices as there may be, as tiles, and the blocks that they see, their own last."""
     N, L, D = q.shape
-    H, C = N // max(len(choice_BGN), 1), L // block
+    H, C = N // max(len(choice_BGX), 1), L // block
     # small groups gather more numbers than they make scores
     blocks_at_once = MAX_SCORES // (block * (selected + 1) * max(block, block // group * D))
     own_G1 = torch.arange(C, device=q.device).repeat_interleave(block // group)[:, None]
@@ -113,9 +113,9 @@ def _runs(
             first = (selected + 1 + start) * block
             some = slice(first // group, (first + count * block) // group)
             # all have their choices, except where scores are not numbers: there the result is none either
-            chosen_TN = choice_BGN[n // H, some].clamp(min=0)
-            seen_TX = torch.cat((chosen_TN, own_G1[some]), 1) + n * C
-            yield (n * L + first, group, len(seen_TX), group), seen_TX
+            chosen_TX = choice_BGX[n // H, some].clamp(min=0)
+            seen_TY = torch.cat((chosen_TX, own_G1[some]), 1) + n * C
+            yield (n * L + first, group, len(seen_TY), group), seen_TY
 
 
 def _blocks(x: Float[Tensor, "N L D"], block: int) -> Float[Tensor, "NC lD"]:
@@ -124,9 +124,9 @@ def _blocks(x: Float[Tensor, "N L D"], block: int) -> Float[Tensor, "NC lD"]:
 
 
 def _gathered(
-    blocks: Float[Tensor, "NC lD"], seen_TX: Int[Tensor, "T X"], like: Tensor
+    blocks: Float[Tensor, "NC lD"], seen_TY: Int[Tensor, "T Y"], like: Tensor
 ) -> Float[Tensor, "T S D"]:
-    return blocks.index_select(0, seen_TX.view(-1)).view(len(seen_TX), -1, like.shape[2])
+    return blocks.index_select(0, seen_TY.view(-1)).view(len(seen_TY), -1, like.shape[2])
 
 
 def _hidden(q: Tensor, block: int, selected: int) -> Float[Tensor, "l S"]:
