@@ -21,8 +21,8 @@ import torch
 from measure import interleaved, median_ratio, parser_of, report
 from torch import Tensor
 
-from fuserec.ops.attention import native
 from fuserec.ops.attention.dispatch import Implementation, multi_granularity
+from fuserec.ops.attention.native import operator as native
 from fuserec.ops.attention.ragged import length_buckets
 
 HEADS, DIM, SELECTED, GROUP = 2, 64, 4, 8

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fuserec.cli import doctor
-from fuserec.ops.attention import native
+from fuserec.ops.attention.native import operator as native
 
 if TYPE_CHECKING:
     from fuserec.testing.commands import RunCommand

@@ -155,8 +155,8 @@ def _attention() -> list[Finding]:
     try:
         import torch
 
-        from fuserec.ops.attention import native
         from fuserec.ops.attention.dispatch import implementation_for
+        from fuserec.ops.attention.native import operator as native
     except (ImportError, OSError):
         return []
     form = implementation_for("cpu", torch.float32, built=native.built())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fuserec.ops.attention import native
+from fuserec.ops.attention.native import operator as native
 from fuserec.testing.attention_forms import Form
 
 NATIVE = Form("native", torch.float32)

@@ -38,7 +38,8 @@ def check(
             q.dim() == 4, f"expected q of shape (B, H, L, D), got {_shape(q)}; packed histories need offsets"
         )
         B, H, L, D = q.shape
-        tokens, blocks = (B, L, H), (B, H, num_blocks(L, pattern.block), D)
+        tokens: tuple[int, ...] = (B, L, H)
+        blocks: tuple[int, ...] = (B, H, num_blocks(L, pattern.block), D)
         most = num_blocks(L, pattern.block)
         if lengths is not None:
             _check_lengths(lengths, B, L)

@@ -102,7 +102,8 @@ def _loaded() -> ctypes.CDLL:
 
 def built() -> bool:
     """The library is compiled on this machine, for its processor."""
-    return compiled.built(LIBRARY) is not None
+    # asking anew takes a millisecond, so only before it is loaded
+    return _loaded.cache_info().currsize > 0 or compiled.built(LIBRARY) is not None
 
 
 def best_instruction_set() -> str:

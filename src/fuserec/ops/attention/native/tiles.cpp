@@ -48,20 +48,32 @@ inline void clear(float* p, int64_t n) { __builtin_memset(p, 0, n * sizeof(float
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-inline float sum(vec x) {
-    float part[LANES];
-    store(part, x);
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; ++i) part[i] += part[i + half];
-    return part[0];
+template <int N>
+struct Floats {
+    typedef float type __attribute__((vector_size(4 * N)));
+};
+
+template <int N>
+inline float sum(typename Floats<N>::type x) {
+    if constexpr (N == 4) {
+        return (x[0] + x[2]) + (x[1] + x[3]);
+    } else {
+        typename Floats<N / 2>::type half[2];
+        __builtin_memcpy(half, &x, sizeof x);
+        return sum<N / 2>(half[0] + half[1]);
+    }
 }
 
-inline float largest(vec x) {
-    float part[LANES];
-    store(part, x);
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; ++i) part[i] = part[i] > part[i + half] ? part[i] : part[i + half];
-    return part[0];
+template <int N>
+inline float largest(typename Floats<N>::type x) {
+    if constexpr (N == 4) {
+        const float a = x[0] > x[2] ? x[0] : x[2], b = x[1] > x[3] ? x[1] : x[3];
+        return a > b ? a : b;
+    } else {
+        typename Floats<N / 2>::type half[2];
+        __builtin_memcpy(half, &x, sizeof x);
+        return largest<N / 2>(half[0] > half[1] ? half[0] : half[1]);
+    }
 }
 
 // 2^x for x <= 0, exactly 0 below 2^-126; NaN stays NaN. Polynomial: least relative error (9e-8) on [-1/2, 1/2].
@@ -83,7 +95,8 @@ inline vec exp2(vec x) {
 // The panels that a tile sees, in one order for all its rows.
 struct List {
     int32_t *panel, *first, *count;  // where it is stored, the position of its first key, how many keys it has
-    int64_t size;
+    int32_t* part;                   // those of which some row sees but a part
+    int64_t size, parts;
 
     void add(int64_t at, int64_t position, int64_t keys) {
         panel[size] = static_cast<int32_t>(at);
@@ -102,6 +115,12 @@ struct Tile {
     int64_t begin(int64_t strip) const { return strip * STRIP; }
     int64_t end(int64_t strip) const { return least(rows, (strip + 1) * STRIP); }
 };
+
+// Asks for the rows of the next tile: the processor does not see ahead from one burst of rows to the next.
+inline void fetch(const Rows& rows, int64_t begin, int64_t end, int64_t dim) {
+    for (int64_t t = begin; t < end; ++t)
+        for (int64_t d = 0; d < dim; d += 16) __builtin_prefetch(rows[t] + d, 0, 2);
+}
 
 // ---------------------------------------------------------------------------------------------------------- products
 
@@ -153,13 +172,13 @@ void score(const Tile& tile, const List& list, const float* q, int64_t width, in
 
 // out[r] += scale[r] * sum over the panels [begin, end) of weights[r][key] * values[key], for R rows and N vectors of a row.
 template <int R, int N>
-inline void weigh(const List& list, int64_t begin, int64_t end, const float* weights, int64_t ld, const float* values, int64_t width,
-                  const float* scale, float* out) {
+inline void weigh(const List& list, int64_t begin, int64_t end, const float* weights, int64_t ld, const float* values, int64_t stride,
+                  const float* scale, float* out, int64_t width) {
     vec sums[R][N] = {};
     for (int64_t i = begin; i < end; ++i) {
-        const float* value = values + list.panel[i] * (PANEL * width);
+        const float* value = values + list.panel[i] * (PANEL * stride);
         const float* weight = weights + i * PANEL;
-        for (int64_t key = 0; key < PANEL; ++key, value += width, ++weight) {
+        for (int64_t key = 0; key < list.count[i]; ++key, value += stride, ++weight) {
             vec x[N];
             for (int c = 0; c < N; ++c) x[c] = load(value + c * LANES);
             for (int r = 0; r < R; ++r) {
@@ -173,70 +192,72 @@ inline void weigh(const List& list, int64_t begin, int64_t end, const float* wei
 }
 
 template <int N>
-inline void weigh_rows(const Tile& tile, int64_t s, const List& list, const float* weights, int64_t ld, const float* values, int64_t width,
-                       const float* scale, float* out) {
+inline void weigh_rows(const Tile& tile, int64_t s, const List& list, const float* weights, int64_t ld, const float* values, int64_t stride,
+                       const float* scale, float* out, int64_t width) {
     const int64_t low = tile.low[s], high = tile.high[s], end = tile.end(s);
     int64_t r = tile.begin(s);
-    for (; r + ROWS <= end; r += ROWS) weigh<ROWS, N>(list, low, high, weights + r * ld, ld, values, width, scale + r, out + r * width);
-    for (; r < end; ++r) weigh<1, N>(list, low, high, weights + r * ld, ld, values, width, scale + r, out + r * width);
+    for (; r + ROWS <= end; r += ROWS) weigh<ROWS, N>(list, low, high, weights + r * ld, ld, values, stride, scale + r, out + r * width, width);
+    for (; r < end; ++r) weigh<1, N>(list, low, high, weights + r * ld, ld, values, stride, scale + r, out + r * width, width);
 }
 
-void weigh_all(const Tile& tile, const List& list, const float* weights, int64_t ld, const float* values, int64_t width, const float* scale, float* out) {
+void weigh_all(const Tile& tile, const List& list, const float* weights, int64_t ld, const Rows& values, const float* scale, float* out, int64_t width) {
     for (int64_t s = 0; s < tile.strips; ++s) {
         int64_t c = 0;
-        for (; c + COLUMNS * LANES <= width; c += COLUMNS * LANES) weigh_rows<COLUMNS>(tile, s, list, weights, ld, values + c, width, scale, out + c);
-        for (; c < width; c += LANES) weigh_rows<1>(tile, s, list, weights, ld, values + c, width, scale, out + c);
+        for (; c + COLUMNS * LANES <= width; c += COLUMNS * LANES) weigh_rows<COLUMNS>(tile, s, list, weights, ld, values.data + c, values.stride, scale, out + c, width);
+        for (; c < width; c += LANES) weigh_rows<1>(tile, s, list, weights, ld, values.data + c, values.stride, scale, out + c, width);
     }
 }
 
-// sums[key] += sum over rows of weights[r][key] * x[r], for ROWS keys and N vectors of a row.
-template <int N>
-inline void add_outer(int64_t rows, const float* weights, int64_t ld, const float* x, int64_t width, float* keys) {
-    vec sums[ROWS][N];
-    for (int k = 0; k < ROWS; ++k)
-        for (int c = 0; c < N; ++c) sums[k][c] = load(keys + k * width + c * LANES);
+// keys[k] += sum over rows of weights[r][k] * x[r], for K keys and N vectors of a row.
+template <int K, int N>
+inline void add_outer(int64_t rows, const float* weights, int64_t ld, const float* x, int64_t width, float* keys, int64_t stride) {
+    vec sums[K][N];
+    for (int k = 0; k < K; ++k)
+        for (int c = 0; c < N; ++c) sums[k][c] = load(keys + k * stride + c * LANES);
     for (int64_t r = 0; r < rows; ++r, weights += ld, x += width) {
         vec row[N];
         for (int c = 0; c < N; ++c) row[c] = load(x + c * LANES);
-        for (int k = 0; k < ROWS; ++k) {
+        for (int k = 0; k < K; ++k) {
             const vec one = splat(weights[k]);
             for (int c = 0; c < N; ++c) sums[k][c] += one * row[c];
         }
     }
-    for (int k = 0; k < ROWS; ++k)
-        for (int c = 0; c < N; ++c) store(keys + k * width + c * LANES, sums[k][c]);
+    for (int k = 0; k < K; ++k)
+        for (int c = 0; c < N; ++c) store(keys + k * stride + c * LANES, sums[k][c]);
 }
 
-void add_outer_all(const Tile& tile, const List& list, const float* weights, int64_t ld, const float* x, int64_t width, float* keys) {
+template <int K>
+inline void add_outer_columns(int64_t rows, const float* weights, int64_t ld, const float* x, int64_t width, float* keys, int64_t stride) {
+    int64_t c = 0;
+    for (; c + COLUMNS * LANES <= width; c += COLUMNS * LANES) add_outer<K, COLUMNS>(rows, weights, ld, x + c, width, keys + c, stride);
+    for (; c < width; c += LANES) add_outer<K, 1>(rows, weights, ld, x + c, width, keys + c, stride);
+}
+
+void add_outer_all(const Tile& tile, const List& list, const float* weights, int64_t ld, const float* x, int64_t width, const Rows& keys) {
     for (int64_t i = 0; i < list.size; ++i) {
-        int64_t begin = tile.rows, end = 0;
+        int64_t begin = tile.rows, end = 0, key = 0;
         for (int64_t s = 0; s < tile.strips; ++s)
             if (tile.low[s] <= i && i < tile.high[s]) begin = least(begin, tile.begin(s)), end = most(end, tile.end(s));
         const float* w = weights + begin * ld + i * PANEL;
         const float* x_i = x + begin * width;
-        float* sums = keys + list.panel[i] * (PANEL * width);
-        for (int64_t key = 0; key < PANEL; key += ROWS) {
-            int64_t c = 0;
-            for (; c + COLUMNS * LANES <= width; c += COLUMNS * LANES)
-                add_outer<COLUMNS>(end - begin, w + key, ld, x_i + c, width, sums + key * width + c);
-            for (; c < width; c += LANES) add_outer<1>(end - begin, w + key, ld, x_i + c, width, sums + key * width + c);
-        }
+        const int64_t first = list.panel[i] * PANEL;
+        for (; key + ROWS <= list.count[i]; key += ROWS) add_outer_columns<ROWS>(end - begin, w + key, ld, x_i, width, keys[first + key], keys.stride);
+        for (; key < list.count[i]; ++key) add_outer_columns<1>(end - begin, w + key, ld, x_i, width, keys[first + key], keys.stride);
     }
 }
 
 // ------------------------------------------------------------------------------------------------------------ softmax
 
-// What a row may not see gets minus infinity; `bias` (or null) is added to what is at position 0, 1, ...
-inline void mask(float* scores, const List& list, int64_t low, int64_t high, int64_t from, int64_t to, const float* bias) {
+// What a row may not see gets minus infinity: in the panels of [low, high) that not all rows of the tile see as a whole.
+inline void mask(float* scores, const Tile& tile, const List& list, int64_t r, int64_t low, int64_t high) {
     ivec lane;
     for (int i = 0; i < LANES; ++i) lane[i] = i;
-    for (int64_t i = low; i < high; ++i) {
-        const int32_t begin = static_cast<int32_t>(most(0, from - list.first[i]));
-        const int32_t end = static_cast<int32_t>(least(to - list.first[i], list.count[i]));
+    for (int64_t p = 0; p < list.parts; ++p) {
+        const int64_t i = list.part[p];
+        if (i < low || i >= high) continue;
+        const int32_t begin = static_cast<int32_t>(most(0, tile.from[r] - list.first[i]));
+        const int32_t end = static_cast<int32_t>(least(tile.to[r] - list.first[i], list.count[i]));
         float* at = scores + i * PANEL;
-        if (bias)
-            for (int c = 0; c < PARTS; ++c) store(at + c * LANES, load(at + c * LANES) + load(bias + list.first[i] + c * LANES));
-        if (begin == 0 && end == PANEL) continue;
         for (int c = 0; c < PARTS; ++c) {
             const ivec key = lane + c * LANES;
             store(at + c * LANES, ((key >= begin) & (key < end)) ? load(at + c * LANES) : splat(NOTHING));
@@ -244,15 +265,17 @@ inline void mask(float* scores, const List& list, int64_t low, int64_t high, int
     }
 }
 
+inline void add(float* to, const float* from, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES) store(to + i, load(to + i) + load(from + i));
+}
+
 inline float top(const float* scores, int64_t begin, int64_t end) {
-    vec best[2] = {splat(NOTHING), splat(NOTHING)};
-    for (int64_t i = begin; i < end; i += PANEL)
-        for (int c = 0; c < PARTS; ++c) {
-            const vec x = load(scores + i + c * LANES);
-            vec& b = best[(i / PANEL + c) % 2];
-            b = x > b ? x : b;
-        }
-    return largest(best[0] > best[1] ? best[0] : best[1]);
+    vec best = splat(NOTHING);
+    for (int64_t i = begin; i < end; i += LANES) {
+        const vec x = load(scores + i);
+        best = x > best ? x : best;
+    }
+    return largest<LANES>(best);
 }
 
 // scores become 2^(scores - top); gives their sum.
@@ -263,7 +286,7 @@ inline float exponentiate(float* scores, int64_t begin, int64_t end, float top) 
         store(scores + i, x);
         total += x;
     }
-    return sum(total);
+    return sum<LANES>(total);
 }
 
 // ------------------------------------------------------------------------------------------------------------ storage
@@ -279,8 +302,8 @@ struct Scratch {
     }
     List list(int64_t n) {
         const auto piece = [&] { return reinterpret_cast<int32_t*>(floats(n)); };
-        int32_t *panel = piece(), *first = piece(), *count = piece();
-        return {panel, first, count, 0};
+        int32_t *panel = piece(), *first = piece(), *count = piece(), *part = piece();
+        return {panel, first, count, part, 0, 0};
     }
 };
 
@@ -311,15 +334,30 @@ void transpose_rows(const Rows& rows, int64_t begin, int64_t end, int64_t dim, i
     }
 }
 
-// A tensor's rows in panels: as they are, or transposed. What no row fills is 0.
-float* stored(const Shape& shape, const Rows& rows, int64_t length, Scratch& scratch) {
-    const int64_t width = shape.width(), size = shape.key_panels(length) * PANEL * width;
-    float* to = scratch.floats(size);
-    if (shape.block % PANEL || length % shape.block) clear(to, size);
+// Where every block is whole panels and every row whole vectors, a tensor's own rows are already as they are stored.
+inline bool in_place(const Shape& shape) { return shape.block % PANEL == 0 && shape.dim % PANEL == 0; }
+
+// A tensor's rows in panels.
+Rows stored(const Shape& shape, const Rows& rows, int64_t length, Scratch& scratch) {
+    if (in_place(shape)) return rows;
+    const int64_t width = shape.width();
+    float* to = scratch.floats(shape.key_panels(length) * PANEL * width);
     for_blocks(shape, length, [&](int64_t begin, int64_t end, int64_t at) { copy_rows(rows, begin, end, shape.dim, width, 1, to + at * width); });
+    return {to, width};
+}
+
+// Zeros to add a gradient's rows to: in the gradient itself, or in panels.
+Rows sums(const Shape& shape, const Rows& rows, int64_t length, Scratch& scratch) {
+    const int64_t size = shape.key_panels(length) * PANEL * shape.width();
+    const Rows to = in_place(shape) ? rows : Rows{scratch.floats(size), shape.width()};
+    if (in_place(shape))
+        for (int64_t t = 0; t < length; ++t) clear(to[t], shape.dim);
+    else
+        clear(to.data, size);
     return to;
 }
 
+// The same in transposed panels; what no row fills is 0.
 float* transposed(const Shape& shape, const Rows& rows, int64_t length, Scratch& scratch) {
     const int64_t size = shape.key_panels(length) * PANEL * shape.dim;
     float* to = scratch.floats(size);
@@ -370,9 +408,12 @@ Bias reversed(const Shape& shape, const float* bias, Scratch& scratch) {
 
 // -------------------------------------------------------------------------------------------------------- who sees what
 
-void see(Tile& tile, int64_t panels) {
+void see(Tile& tile, List& list) {
     tile.strips = (tile.rows + STRIP - 1) / STRIP;
-    for (int64_t s = 0; s < tile.strips; ++s) tile.low[s] = 0, tile.high[s] = panels;
+    for (int64_t s = 0; s < tile.strips; ++s) tile.low[s] = 0, tile.high[s] = list.size;
+    list.parts = 0;
+    for (int64_t i = 0; i < list.size; ++i)
+        if (list.count[i] < PANEL || list.first[i] < tile.from[tile.rows - 1] || list.first[i] + PANEL > tile.to[0]) list.part[list.parts++] = static_cast<int32_t>(i);
 }
 
 // Panels of the positions [from, to) of one block.
@@ -385,8 +426,8 @@ void add_block(const Shape& shape, int64_t block, int64_t from, int64_t to, int6
 }
 
 // Strips see the panels from the one with their first row's first position to the one with their last row's last.
-void narrow(Tile& tile, const List& list) {
-    see(tile, list.size);
+void narrow(Tile& tile, List& list) {
+    see(tile, list);
     for (int64_t s = 0; s < tile.strips; ++s) {
         while (list.first[tile.low[s]] + list.count[tile.low[s]] <= tile.from[tile.begin(s)]) ++tile.low[s];
         while (list.first[tile.high[s] - 1] >= tile.to[tile.end(s) - 1]) --tile.high[s];
@@ -406,7 +447,7 @@ void see_summaries(int64_t own, int64_t rows, Tile& tile, List& list) {
     for (int64_t r = 0; r < rows; ++r) tile.from[r] = 0, tile.to[r] = own;
     list.size = 0;
     for (int64_t first = 0; first < own; first += PANEL) list.add(first / PANEL, first, PANEL);
-    see(tile, list.size);
+    see(tile, list);
 }
 
 void see_selected(const Shape& shape, int64_t length, const int32_t* choice, int64_t t, int64_t rows, Tile& tile, List& list) {
@@ -416,7 +457,7 @@ void see_selected(const Shape& shape, int64_t length, const int32_t* choice, int
     for (int64_t n = 0; n < shape.selected && choice[n] >= 0; ++n) add_block(shape, choice[n], 0, t, length, list);
     const int64_t own = list.size;
     add_block(shape, t / shape.block, 0, t + rows, length, list);
-    see(tile, list.size);
+    see(tile, list);
     for (int64_t s = 0; s < tile.strips; ++s)
         while (tile.high[s] > own && list.first[tile.high[s] - 1] >= tile.to[tile.end(s) - 1]) --tile.high[s];
 }
@@ -486,6 +527,7 @@ void choose(const Shape& shape, const Head* heads, int64_t num_heads, int64_t be
         Tile tile;
         see_summaries(last, rows, tile, list);
         for (int64_t r = 0; r < rows; ++r) tile.to[r] = (g + r) * shape.group / shape.block;
+        see(tile, list);
         const int64_t ld = leading(list);
         clear(totals, rows * ld);
         for (int64_t h = 0; h < num_heads; ++h) {
@@ -498,7 +540,8 @@ void choose(const Shape& shape, const Head* heads, int64_t num_heads, int64_t be
             for (int64_t r = 0; r < rows; ++r) {
                 if (tile.to[r] == 0) continue;
                 float *row = scores + r * ld, *total = totals + r * ld;
-                mask(row, list, 0, list.size, 0, tile.to[r], bias.of(tile.to[r]));
+                if (bias.values) add(row, bias.of(tile.to[r]), list.size * PANEL);
+                mask(row, tile, list, r, 0, list.size);
                 const float share = 1 / exponentiate(row, 0, list.size * PANEL, top(row, 0, list.size * PANEL));
                 for (int64_t c = 0; c < list.size * PANEL; c += LANES) store(total + c, load(total + c) + share * load(row + c));
             }
@@ -513,20 +556,21 @@ inline float gate(const Head& head, int64_t t, int branch) { return head.gates.d
 
 // One branch of one tile, added to out.
 void attend(const Shape& shape, const Head& head, int branch, int64_t t, const Tile& tile, const List& list, const float* q, const float* keys,
-            const float* values, const float* bias, float* scores, float* out) {
+            const Rows& values, const float* bias, float* scores, float* out) {
     const int64_t width = shape.width(), ld = leading(list);
     float scale[TILE];
     score(tile, list, q, width, shape.dim, keys, scores, ld);
     for (int64_t s = 0; s < tile.strips; ++s)
         for (int64_t r = tile.begin(s); r < tile.end(s); ++r) {
             float* row = scores + r * ld;
-            mask(row, list, tile.low[s], tile.high[s], tile.from[r], tile.to[r], bias);
+            if (bias) add(row, bias, list.size * PANEL);
+            mask(row, tile, list, r, tile.low[s], tile.high[s]);
             const float best = top(row, tile.low[s] * PANEL, tile.high[s] * PANEL);
             const float share = 1 / exponentiate(row, tile.low[s] * PANEL, tile.high[s] * PANEL, best);
             head.normal[t + r][2 * branch] = best, head.normal[t + r][2 * branch + 1] = share;
             scale[r] = share * gate(head, t + r, branch);
         }
-    weigh_all(tile, list, scores, ld, values, width, scale, out);
+    weigh_all(tile, list, scores, ld, values, scale, out, width);
 }
 
 void forward(const Shape& shape, const Head& head, float* memory) {
@@ -534,10 +578,10 @@ void forward(const Shape& shape, const Head& head, float* memory) {
     const bool events = shape.has[WINDOW] || shape.has[SELECTED];
     Scratch scratch = {memory};
     const float* keys = events ? transposed(shape, head.k, length, scratch) : nullptr;
-    const float* values = events ? stored(shape, head.v, length, scratch) : nullptr;
-    const float* summaries = nullptr;
+    const Rows values = events ? stored(shape, head.v, length, scratch) : Rows{};
+    Rows summaries = {};
     if (shape.has[BLOCK])
-        summaries = summary_rows(shape, head.block_value, head.v, length, scratch.floats(shape.summary_panels(length) * PANEL * width));
+        summaries = {summary_rows(shape, head.block_value, head.v, length, scratch.floats(shape.summary_panels(length) * PANEL * width)), width};
     const Bias bias = reversed(shape, head.bias, scratch);
     List list = scratch.list(longest_list(shape, length));
     float* scores = scratch.floats(TILE * (longest_list(shape, length) + 1) * PANEL);
@@ -548,6 +592,7 @@ void forward(const Shape& shape, const Head& head, float* memory) {
     for_tiles(shape, length, [&](int64_t t, int64_t rows) {
         const int64_t own = t / shape.block;
         copy_rows(head.q, t, t + rows, shape.dim, width, query_scale(shape), q);
+        fetch(head.q, t + rows, least(length, t + rows + TILE), shape.dim);
         if (head.block_query.data) copy_rows(head.block_query, t, t + rows, shape.dim, width, query_scale(shape), block_q);
         clear(out, rows * width);
         if (shape.has[WINDOW]) {
@@ -572,8 +617,9 @@ void forward(const Shape& shape, const Head& head, float* memory) {
 
 // Keys of a branch with their values, as backward reads them, and the sums of their gradients.
 struct Side {
-    const float *keys, *transposed_keys, *transposed_values;
-    float *d_keys, *d_values;
+    Rows keys;
+    const float *transposed_keys, *transposed_values;
+    Rows d_keys, d_values;
 };
 
 void attend_backward(const Shape& shape, const Head& head, int branch, int64_t t, const Tile& tile, const List& list, const float* q, const float* d_out,
@@ -586,7 +632,8 @@ void attend_backward(const Shape& shape, const Head& head, int branch, int64_t t
         for (int64_t r = tile.begin(s); r < tile.end(s); ++r) {
             const int64_t begin = tile.low[s] * PANEL, end = tile.high[s] * PANEL;
             float *row = weights + r * ld, *gradient = gradients + r * ld;
-            mask(row, list, tile.low[s], tile.high[s], tile.from[r], tile.to[r], bias);
+            if (bias) add(row, bias, list.size * PANEL);
+            mask(row, tile, list, r, tile.low[s], tile.high[s]);
             const float best = head.normal[t + r][2 * branch], share = head.normal[t + r][2 * branch + 1];
             const float factor = share * gate(head, t + r, branch);
             vec total = {};
@@ -595,7 +642,7 @@ void attend_backward(const Shape& shape, const Head& head, int branch, int64_t t
                 store(row + i, x);
                 total += x * load(gradient + i);
             }
-            const float mean = share * sum(total);  // output times upstream gradient
+            const float mean = share * sum<LANES>(total);  // output times upstream gradient
             if (head.d_gates.data) head.d_gates[t + r][branch] = mean;
             for (int64_t i = begin; i < end; i += LANES) {
                 const vec weight = factor * load(row + i);
@@ -603,24 +650,29 @@ void attend_backward(const Shape& shape, const Head& head, int branch, int64_t t
                 store(gradient + i, weight * (load(gradient + i) - mean));
             }
             scale[r] = LN2 * query_scale(shape);
-            if (d_bias)
-                for (int64_t i = begin; i < end; i += LANES) store(d_bias + i, load(d_bias + i) + load(gradient + i));
+            if (d_bias) add(d_bias, gradient, list.size * PANEL);
         }
     add_outer_all(tile, list, weights, ld, d_out, width, side.d_values);
     add_outer_all(tile, list, gradients, ld, q, width, side.d_keys);
-    weigh_all(tile, list, gradients, ld, side.keys, width, scale, d_q);
+    weigh_all(tile, list, gradients, ld, side.keys, scale, d_q, width);
 }
 
 // to[t] = factor * (events' sum of t + block's sum / block); blocks that have not ended were seen by nobody.
-void write_gradient(const Shape& shape, int64_t length, float factor, const float* sums, const float* summary_sums, const Rows& to) {
-    const int64_t width = shape.width();
+void write_gradient(const Shape& shape, int64_t length, float factor, const Rows& events, const Rows& summaries, const Rows& to) {
+    const float part = factor / static_cast<float>(shape.block);
     for (int64_t t = 0; t < length; ++t) {
         const int64_t block = t / shape.block;
         float* row = to[t];
-        const float* sum = sums ? sums + place(shape, t) * width : nullptr;
-        const float* summary = summary_sums && (block + 1) * shape.block <= length ? summary_sums + block * width : nullptr;
-        const float part = factor / static_cast<float>(shape.block);
-        for (int64_t d = 0; d < shape.dim; ++d) row[d] = (sum ? factor * sum[d] : 0) + (summary ? part * summary[d] : 0);
+        if (events.data) {
+            const float* sum = events[place(shape, t)];
+            for (int64_t d = 0; d < shape.dim; ++d) row[d] = factor * sum[d];
+        } else {
+            clear(row, shape.dim);
+        }
+        if (summaries.data && (block + 1) * shape.block <= length) {
+            const float* sum = summaries[block];
+            for (int64_t d = 0; d < shape.dim; ++d) row[d] += part * sum[d];
+        }
     }
 }
 
@@ -631,7 +683,7 @@ void clear_rows(const Rows& rows, int64_t begin, int64_t end, int64_t dim) {
 
 void backward(const Shape& shape, const Head& head, float* memory) {
     const int64_t width = shape.width(), length = head.length;
-    const int64_t size = shape.key_panels(length) * PANEL * width, summary_size = shape.summary_panels(length) * PANEL * width;
+    const int64_t summary_size = shape.summary_panels(length) * PANEL * width;
     const bool events = shape.has[WINDOW] || shape.has[SELECTED];
     Scratch scratch = {memory};
     const auto zeros = [&](int64_t n) {
@@ -641,11 +693,15 @@ void backward(const Shape& shape, const Head& head, float* memory) {
     };
     Side side = {}, summary = {};
     if (events)
-        side = {stored(shape, head.k, length, scratch), transposed(shape, head.k, length, scratch), transposed(shape, head.v, length, scratch), zeros(size), zeros(size)};
+        side = {stored(shape, head.k, length, scratch), transposed(shape, head.k, length, scratch), transposed(shape, head.v, length, scratch),
+                sums(shape, head.d_k, length, scratch), sums(shape, head.d_v, length, scratch)};
     if (shape.has[BLOCK]) {
         const float* value = summary_rows(shape, head.block_value, head.v, length, scratch.floats(summary_size));
-        summary = {summary_rows(shape, head.block_key, head.k, length, scratch.floats(summary_size)), head.summaries,
-                   transposed_summaries(shape, value, length, scratch.floats(summary_size)), zeros(summary_size), zeros(summary_size)};
+        summary = {{summary_rows(shape, head.block_key, head.k, length, scratch.floats(summary_size)), width},
+                   head.summaries,
+                   transposed_summaries(shape, value, length, scratch.floats(summary_size)),
+                   {zeros(summary_size), width},
+                   {zeros(summary_size), width}};
     }
     const Bias bias = reversed(shape, head.bias, scratch);
     const Bias d_bias = {head.d_bias ? zeros(shape.bias_columns + PANEL) : nullptr, shape.bias_columns};
@@ -660,6 +716,8 @@ void backward(const Shape& shape, const Head& head, float* memory) {
         const int64_t own = t / shape.block;
         copy_rows(head.q, t, t + rows, shape.dim, width, query_scale(shape), q);
         copy_rows(head.d_out, t, t + rows, shape.dim, width, 1, d_out);
+        fetch(head.q, t + rows, least(length, t + rows + TILE), shape.dim);
+        fetch(head.d_out, t + rows, least(length, t + rows + TILE), shape.dim);
         clear(d_q, rows * width);
         if (apart) {
             copy_rows(head.block_query, t, t + rows, shape.dim, width, query_scale(shape), block_q);
@@ -687,13 +745,13 @@ void backward(const Shape& shape, const Head& head, float* memory) {
         }
     });
     // q was scaled into powers of 2, so what it has added to the keys is 1 / ln 2 too large
-    write_gradient(shape, length, LN2, side.d_keys, head.block_key.data ? nullptr : summary.d_keys, head.d_k);
-    write_gradient(shape, length, 1, side.d_values, head.block_value.data ? nullptr : summary.d_values, head.d_v);
+    write_gradient(shape, length, LN2, side.d_keys, head.block_key.data ? Rows{} : summary.d_keys, head.d_k);
+    write_gradient(shape, length, 1, side.d_values, head.block_value.data ? Rows{} : summary.d_values, head.d_v);
     for (int64_t c = 0; c < head.blocks; ++c) {
         const int64_t seen = (c + 1) * shape.block <= length && shape.has[BLOCK];
         for (int64_t d = 0; d < shape.dim; ++d) {
-            if (head.d_block_key.data) head.d_block_key[c][d] = seen ? LN2 * summary.d_keys[c * width + d] : 0;
-            if (head.d_block_value.data) head.d_block_value[c][d] = seen ? summary.d_values[c * width + d] : 0;
+            if (head.d_block_key.data) head.d_block_key[c][d] = seen ? LN2 * summary.d_keys[c][d] : 0;
+            if (head.d_block_value.data) head.d_block_value[c][d] = seen ? summary.d_values[c][d] : 0;
         }
     }
     for (int64_t m = 0; head.d_bias && m < shape.bias_columns; ++m) head.d_bias[m] = d_bias.values[shape.bias_columns - 1 - m];
@@ -705,10 +763,11 @@ void backward(const Shape& shape, const Head& head, float* memory) {
 int64_t scratch(const Shape& shape, int64_t length, bool backward) {
     const int64_t width = shape.width(), panel = PANEL * width, list = longest_list(shape, length), slack = 64 * 32;
     const int64_t keys = shape.key_panels(length) * panel, summaries = (shape.summary_panels(length) + 1) * panel;
-    const int64_t tile = TILE * (list + 1) * PANEL, rows = TILE * width, lists = 3 * (list + PANEL), bias = shape.bias_columns + 2 * PANEL;
+    const int64_t tile = TILE * (list + 1) * PANEL, rows = TILE * width, lists = 4 * (list + PANEL), bias = shape.bias_columns + 2 * PANEL;
     const int64_t choosing = 3 * (STRIP * (list + 1) * PANEL) + STRIP * width + lists + shape.selected + bias;
-    return (backward ? 5 * keys + 6 * summaries + 2 * tile + 5 * rows + 2 * bias : 2 * keys + 2 * summaries + tile + 3 * rows + bias) + lists + choosing +
-           slack;
+    const int64_t copies = in_place(shape) ? 0 : backward ? 3 : 1, transposed = backward ? 2 : 1;
+    return (copies + transposed) * keys + (backward ? 6 * summaries + 2 * tile + 5 * rows + 2 * bias : 2 * summaries + tile + 3 * rows + bias) + lists +
+           choosing + slack;
 }
 
 }  // namespace

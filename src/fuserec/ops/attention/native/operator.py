@@ -1,0 +1,250 @@
+"""The native form as torch sees it: one custom operator with its fake and autograd parts.
+
+The kernel is C++ for float32 on the processor, forward and backward, all branches and gates in one pass.
+``fuserec build-native`` compiles it; the wheel has only its source.
+
+Shape legend
+    B  sequences   H  heads   L  positions   D  width   T  positions of all packed sequences   M  columns of a bias
+    G  groups of all sequences   N  blocks that a group chooses
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fuserec.errors import ConfigError
+from fuserec.ops.attention.native.call import BRANCHES, best_instruction_set, built, call
+from fuserec.ops.attention.pattern import Branch, Pattern, Summaries
+from fuserec.ops.attention.visibility import num_blocks
+
+__all__ = ["best_instruction_set", "built", "run"]
+
+_Optional = Tensor | None
+# Written out: read from annotations they would not survive a hook that checks those.
+_TENSORS = (
+    "Tensor q, Tensor k, Tensor v, Tensor? gates, Tensor? block_query, Tensor? block_key, Tensor? block_value, "
+    "Tensor? block_bias, Tensor? lengths, Tensor? offsets"
+)
+_SETTINGS = "int branches, int window, int block, int selected, int group, str instruction_set"
+_INPUTS = ("q", "k", "v", "gates", "block_query", "block_key", "block_value", "bias")
+
+
+def run(
+    branch: Branch,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gates: Tensor | None,
+    pattern: Pattern,
+    summaries: Summaries,
+    *,
+    lengths: Tensor | None = None,
+    offsets: Tensor | None = None,
+    instruction_set: str = "",
+) -> Tensor:
+    """One branch, or all three by gate; arguments as `multi_granularity` has checked them.
+
+    Args:
+        branch: what to compute.
+        q: (B, H, L, D), or packed (T, H, D) with ``offsets``.
+        k: as ``q``.
+        v: as ``q``.
+        gates: (B, L, H, 3) or (T, H, 3); None for a single branch.
+        pattern: how far each branch sees.
+        summaries: what the block-level branch reads.
+        lengths: (B,), None when all have L.
+        offsets: (B + 1,) of packed sequences.
+        instruction_set: "avx512", "avx2" or "plain"; "" for the best that the processor has.
+
+    Raises:
+        ConfigError: not float32, not on the processor, or the kernel is not compiled.
+    """
+    if q.device.type != "cpu" or q.dtype != torch.float32:
+        raise ConfigError(
+            f"the native form expects float32 on cpu, got {q.dtype} on {q.device.type}; use implementation='blocked'"
+        )
+    out: Tensor = _attention(
+        q,
+        k,
+        v,
+        gates,
+        summaries.query,
+        summaries.key,
+        summaries.value,
+        summaries.bias,
+        _on_cpu(lengths),
+        _on_cpu(offsets),
+        BRANCHES[branch],
+        *_bounded(pattern, q.shape[0] if offsets is not None else q.shape[2]),
+        instruction_set,
+    )[0]
+    return out
+
+
+@torch.library.custom_op(
+    "fuserec::sparse_attention",
+    mutates_args=(),
+    schema=f"({_TENSORS}, {_SETTINGS}) -> (Tensor, Tensor, Tensor)",
+)
+def _attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gates: _Optional,
+    block_query: _Optional,
+    block_key: _Optional,
+    block_value: _Optional,
+    block_bias: _Optional,
+    lengths: _Optional,
+    offsets: _Optional,
+    branches: int,
+    window: int,
+    block: int,
+    selected: int,
+    group: int,
+    instruction_set: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Output; largest logit and one over the sum, of every row and branch; choice."""
+    inputs = tuple(map(_rows, (q, k, v, gates, block_query, block_key, block_value, _whole(block_bias))))
+    out, normal, choice = _empty(q, offsets, selected=selected, group=group)
+    call(
+        {
+            **dict(zip(_INPUTS, inputs, strict=True)),
+            "out": out,
+            "normal": normal,
+            "choice": choice,
+        },
+        pattern=Pattern(window=window, block=block, selected=selected, group=group),
+        branches=branches,
+        lengths=_lengths(q, lengths, offsets),
+        offsets=offsets,
+        instruction_set=instruction_set,
+        backward=False,
+    )
+    return out, normal, choice
+
+
+@_attention.register_fake
+def _(q: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+    *_, offsets, _, _, _, selected, group, _ = others
+    return _empty(q, offsets, selected=selected, group=group)
+
+
+@torch.library.custom_op(
+    "fuserec::sparse_attention_backward",
+    mutates_args=(),
+    schema=f"(Tensor d_out, Tensor normal, Tensor choice, {_TENSORS}, {_SETTINGS}) -> Tensor[]",
+)
+def _attention_backward(
+    d_out: Tensor,
+    normal: Tensor,
+    choice: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gates: _Optional,
+    block_query: _Optional,
+    block_key: _Optional,
+    block_value: _Optional,
+    block_bias: _Optional,
+    lengths: _Optional,
+    offsets: _Optional,
+    branches: int,
+    window: int,
+    block: int,
+    selected: int,
+    group: int,
+    instruction_set: str,
+) -> list[Tensor]:
+    """Gradients of q, k, v and of those of the other five that are given."""
+    inputs = tuple(map(_rows, (q, k, v, gates, block_query, block_key, block_value, _whole(block_bias))))
+    gradients = [None if x is None else torch.empty_like(x) for x in inputs]
+    sequences = _lengths(q, lengths, offsets)
+    d_bias = None if block_bias is None else q.new_empty((len(sequences), *block_bias.shape))
+    call(
+        {
+            **dict(zip(_INPUTS, inputs, strict=True)),
+            **{f"d_{name}": x for name, x in zip(_INPUTS[:-1], gradients[:-1], strict=True)},
+            "d_bias": d_bias,
+            "normal": normal,
+            "choice": choice,
+            "d_out": _rows(d_out),
+        },
+        pattern=Pattern(window=window, block=block, selected=selected, group=group),
+        branches=branches,
+        lengths=sequences,
+        offsets=offsets,
+        instruction_set=instruction_set,
+        backward=True,
+    )
+    if d_bias is not None:
+        gradients[-1] = d_bias.sum(0)
+    return [x for x in gradients if x is not None]
+
+
+@_attention_backward.register_fake
+def _(*inputs: Any) -> list[Tensor]:
+    return [torch.empty_like(x) for x in inputs[3 : 3 + len(_INPUTS)] if x is not None]
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    *tensors, ctx.branches, ctx.window, ctx.block, ctx.selected, ctx.group, ctx.instruction_set = inputs
+    _, normal, choice = output
+    ctx.mark_non_differentiable(normal, choice)
+    ctx.save_for_backward(normal, choice, *tensors)
+
+
+def _backward(ctx: Any, d_out: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    normal, choice, *tensors = ctx.saved_tensors
+    settings = (ctx.branches, ctx.window, ctx.block, ctx.selected, ctx.group, ctx.instruction_set)
+    gradients = iter(_attention_backward(d_out, normal, choice, *tensors, *settings))
+    given = tensors[: len(_INPUTS)]
+    return (*(None if x is None else next(gradients) for x in given), *[None] * (2 + len(settings)))
+
+
+_attention.register_autograd(_backward, setup_context=_keep)
+
+
+def _empty(q: Tensor, offsets: Tensor | None, *, selected: int, group: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Room for what the kernel writes."""
+    if offsets is None:
+        groups = q.shape[0] * num_blocks(q.shape[2], group)
+    else:
+        groups = (
+            q.shape[0] // group + offsets.shape[0]
+        )  # no sequence has more than one group that is not full
+    return (
+        torch.empty_like(q),
+        q.new_empty((*q.shape[:-1], 6)),
+        q.new_empty((groups, selected), dtype=torch.int32),
+    )
+
+
+def _bounded(pattern: Pattern, length: int) -> tuple[int, int, int, int]:
+    """Window, block, selected and group of the same function, none larger than the history asks for."""
+    window, block, group = min(pattern.window, max(length, 1)), pattern.block, pattern.group
+    if block > length:  # one block, and nothing to choose
+        block = group = max(length, 1)
+    return window, block, min(pattern.selected, num_blocks(length, block)), group
+
+
+def _rows(x: Tensor | None) -> Tensor | None:
+    """The same with rows that lie in one piece each."""
+    return x if x is None or x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
+
+
+def _whole(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.contiguous()
+
+
+def _lengths(q: Tensor, lengths: Tensor | None, offsets: Tensor | None) -> Tensor:
+    if offsets is not None:
+        return offsets.diff()
+    return torch.full((q.shape[0],), q.shape[2]) if lengths is None else lengths
+
+
+def _on_cpu(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.to(device="cpu", dtype=torch.int64).contiguous()
