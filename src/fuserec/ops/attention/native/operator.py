@@ -211,7 +211,7 @@ _attention.register_autograd(_backward, setup_context=_keep)
 def _empty(q: Tensor, offsets: Tensor | None, *, selected: int, group: int) -> tuple[Tensor, Tensor, Tensor]:
     """Room for what the kernel writes."""
     if offsets is None:
-        groups = q.shape[0] * num_blocks(q.shape[2], group)
+        groups = q.shape[0] * -(-q.shape[2] // group)  # sizes may be symbols here
     else:
         groups = (
             q.shape[0] // group + offsets.shape[0]
@@ -219,7 +219,7 @@ def _empty(q: Tensor, offsets: Tensor | None, *, selected: int, group: int) -> t
     return (
         torch.empty_like(q),
         q.new_empty((*q.shape[:-1], 6)),
-        q.new_empty((groups, selected), dtype=torch.int32),
+        q.new_full((groups, selected), -1, dtype=torch.int32),
     )
 
 

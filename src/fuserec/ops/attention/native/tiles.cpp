@@ -337,6 +337,11 @@ void transpose_rows(const Rows& rows, int64_t begin, int64_t end, int64_t dim, i
 // Where every block is whole panels and every row whole vectors, a tensor's own rows are already as they are stored.
 inline bool in_place(const Shape& shape) { return shape.block % PANEL == 0 && shape.dim % PANEL == 0; }
 
+void clear_rows(const Rows& rows, int64_t begin, int64_t end, int64_t dim) {
+    if (rows.data)
+        for (int64_t t = begin; t < end; ++t) clear(rows[t], dim);
+}
+
 // A tensor's rows in panels.
 Rows stored(const Shape& shape, const Rows& rows, int64_t length, Scratch& scratch) {
     if (in_place(shape)) return rows;
@@ -351,7 +356,7 @@ Rows sums(const Shape& shape, const Rows& rows, int64_t length, Scratch& scratch
     const int64_t size = shape.key_panels(length) * PANEL * shape.width();
     const Rows to = in_place(shape) ? rows : Rows{scratch.floats(size), shape.width()};
     if (in_place(shape))
-        for (int64_t t = 0; t < length; ++t) clear(to[t], shape.dim);
+        clear_rows(to, 0, length, shape.dim);
     else
         clear(to.data, size);
     return to;
@@ -595,6 +600,7 @@ void forward(const Shape& shape, const Head& head, float* memory) {
         fetch(head.q, t + rows, least(length, t + rows + TILE), shape.dim);
         if (head.block_query.data) copy_rows(head.block_query, t, t + rows, shape.dim, width, query_scale(shape), block_q);
         clear(out, rows * width);
+        clear_rows(head.normal, t, t + rows, 2 * BRANCHES);  // of a branch in which nothing is seen
         if (shape.has[WINDOW]) {
             see_window(shape, length, t, rows, tile, list);
             attend(shape, head, WINDOW, t, tile, list, q, keys, values, nullptr, scores, out);
@@ -610,7 +616,8 @@ void forward(const Shape& shape, const Head& head, float* memory) {
             });
         for (int64_t r = 0; r < rows; ++r) __builtin_memcpy(head.out[t + r], out + r * width, shape.dim * sizeof(float));
     });
-    for (int64_t t = length; t < head.rows; ++t) clear(head.out[t], shape.dim);
+    clear_rows(head.out, length, head.rows, shape.dim);
+    clear_rows(head.normal, length, head.rows, 2 * BRANCHES);
 }
 
 // ----------------------------------------------------------------------------------------------------------- backward
@@ -674,11 +681,6 @@ void write_gradient(const Shape& shape, int64_t length, float factor, const Rows
             for (int64_t d = 0; d < shape.dim; ++d) row[d] += part * sum[d];
         }
     }
-}
-
-void clear_rows(const Rows& rows, int64_t begin, int64_t end, int64_t dim) {
-    if (rows.data)
-        for (int64_t t = begin; t < end; ++t) clear(rows[t], dim);
 }
 
 void backward(const Shape& shape, const Head& head, float* memory) {

@@ -2,7 +2,7 @@
 // fills one table of functions, and the driver takes the best that the processor has.
 //
 // Words: a *panel* is 16 keys side by side; a block is stored as whole panels, the last one filled up with zeros, so that
-// no panel belongs to two blocks. A *tile* is up to 32 neighbouring queries of one block, a *strip* 8 rows of it.
+// no panel belongs to two blocks. A *tile* is up to 64 neighbouring queries of one block, a *strip* 8 rows of it.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 namespace fuserec {
 
 constexpr int64_t PANEL = 16;
-constexpr int64_t TILE = 32;
+constexpr int64_t TILE = 64;
 constexpr int64_t STRIP = 8;
 
 enum Branch : int { WINDOW, BLOCK, SELECTED, BRANCHES };
