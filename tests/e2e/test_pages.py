@@ -26,6 +26,7 @@ RUN_HERE = {
     "docs/tutorial/your-own-csv.md",
     "docs/reference/python.md",
     "docs/reference/sample-corpus.md",
+    "docs/reference/attention.md",
     "docs/explanation/evaluation.md",
 }
 NOT_RUN = {
@@ -121,6 +122,13 @@ def test_the_page_on_measuring_runs_and_shows_a_refusal(capsys: pytest.CaptureFi
     told = capsys.readouterr().out
     assert told.startswith("expected numbers of one protocol, got ")
     assert "mask 'train+valid' and 'train'; ties 'expectation' and 'order'" in told
+
+
+def test_the_page_of_sparse_attention_runs_and_shows_its_refusals(capsys: pytest.CaptureFixture[str]) -> None:
+    page = "docs/reference/attention.md"
+    assert run_python(page) >= 7
+    shown = text_of(page).split("\nprints\n\n", 1)[1]
+    assert capsys.readouterr().out.splitlines() == [line.removeprefix("    ") for line in shown.splitlines()]
 
 
 def test_every_page_with_a_block_is_run_somewhere() -> None:
