@@ -7,7 +7,7 @@ library has to be the same before the tests, after them, and at the end.
     dense                                     torch's causal attention: the base of all ratios
     matmul_mask_softmax, multihead_attention  the plain forms of other recommenders, up to --plain-to
 
-Sequences times length stay about the same (32,768 by two heads), width 64, window 128, block 32, 4 selected. Told are, for every
+Sequences times length stay about the same (--events), two heads, width 64, window 128, block 32, 4 selected. Told are, for every
 length and pass, the median over the rounds of dense seconds per second of a form, and microseconds per event and head; for
 our forms also their time over that of a matrix product (1024 x 1024 x 1024, same rounds) with as many operations as their
 keys ask for: 2 D for each key and product, 2 products forward, 7 with backward. "growth" is the cost of an event at the last
@@ -44,7 +44,6 @@ from fuserec.errors import CompileError
 from fuserec.ops.attention.native import operator as native
 from fuserec.ops.attention.native.library import LIBRARY
 
-ROWS = 16_384
 LENGTHS = (128, 256, 512, 1024, 2048, 4096, 8192, 16_384)
 MEMORY_LENGTHS = (1024, 2048, 4096, 8192, 16_384, 65_536)
 GROWTH_LENGTHS = (1024, 16_384)
@@ -101,11 +100,13 @@ def product() -> Callable[[], object]:
     return lambda: torch.mm(a, b, out=out)
 
 
-def at_length(length: int, rounds: int, plain_to: int, tell: Callable[[str], None]) -> dict[str, Any]:
+def at_length(
+    length: int, rounds: int, chosen: argparse.Namespace, tell: Callable[[str], None]
+) -> dict[str, Any]:
     """All forms at one length, forward and with backward."""
-    sequences = max(1, ROWS // length)
+    sequences = max(1, chosen.events // length)
     x = Inputs.drawn(sequences, length)
-    steps = {name: prepared(name, x) for name in names(length, plain_to, groups=True)}
+    steps = {name: prepared(name, x) for name in names(length, chosen.plain_to, groups=True)}
     keys = sequences * HEADS * keys_seen(length)
     result: dict[str, Any] = {"sequences": sequences}
     for kind, products in PRODUCTS.items():
@@ -128,21 +129,21 @@ def at_length(length: int, rounds: int, plain_to: int, tell: Callable[[str], Non
     return result
 
 
-def growth(block: int, rounds: int, lengths: tuple[int, int]) -> dict[str, Any]:
+def growth(block: int, rounds: int, chosen: argparse.Namespace) -> dict[str, Any]:
     """How much more an event costs in the longer history, and how many more keys it sees."""
     steps: dict[str, Step] = {}
     events: dict[int, int] = {}
-    for length in lengths:
-        sequences = max(1, ROWS // length)
+    for length in chosen.growth:
+        sequences = max(1, chosen.events // length)
         events[length] = sequences * length
         x = Inputs.drawn(sequences, length)
         for name in names(length, 0, groups=False)[1:]:
             steps[f"{name} {length}"] = prepared(name, x, block=block)
     times = interleaved({name: step.forward_and_backward for name, step in steps.items()}, rounds)
-    first, last = lengths
+    first, last = chosen.growth
     same = events[first] / events[last]
     return {
-        "lengths": lengths,
+        "lengths": [first, last],
         "microseconds": {
             name: statistics.median(taken) / (events[int(name.split()[1])] * HEADS) * 1e6
             for name, taken in times.items()
@@ -200,14 +201,13 @@ def measure(rounds: int, *, chosen: argparse.Namespace) -> dict[str, Any]:
         "block": BLOCK,
         "selected": SELECTED,
         "lengths": {
-            str(length): at_length(length, rounds, chosen.plain_to, remaining.done)
-            for length in chosen.lengths
+            str(length): at_length(length, rounds, chosen, remaining.done) for length in chosen.lengths
         },
         "growth": {},
         "memory_mib": {},
     }
     for block in (BLOCK, 2 * BLOCK):
-        result["growth"][f"block {block}"] = growth(block, rounds, tuple(chosen.growth))
+        result["growth"][f"block {block}"] = growth(block, rounds, chosen)
         remaining.done(f"growth with block {block}")
     for length in chosen.memory if available() else ():
         result["memory_mib"][str(length)] = {
@@ -228,6 +228,7 @@ if __name__ == "__main__":
     parser = parser_of(__doc__, rounds=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, help="of the histories")
+    parser.add_argument("--events", type=int, default=16_384, help="of a batch, about")
     parser.add_argument(
         "--growth", type=int, nargs=2, default=GROWTH_LENGTHS, help="from which to which length"
     )

@@ -27,6 +27,7 @@ RUN_HERE = {
     "docs/reference/python.md",
     "docs/reference/sample-corpus.md",
     "docs/reference/attention.md",
+    "docs/explanation/attention.md",
     "docs/explanation/evaluation.md",
 }
 NOT_RUN = {
@@ -129,6 +130,10 @@ def test_the_page_of_sparse_attention_runs_and_shows_its_refusals(capsys: pytest
     assert run_python(page) >= 7
     shown = text_of(page).split("\nprints\n\n", 1)[1]
     assert capsys.readouterr().out.splitlines() == [line.removeprefix("    ") for line in shown.splitlines()]
+
+
+def test_the_page_on_what_sparse_attention_costs_counts_right_and_serves() -> None:
+    assert run_python("docs/explanation/attention.md") == 2
 
 
 def test_every_page_with_a_block_is_run_somewhere() -> None:
