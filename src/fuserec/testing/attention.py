@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from fuserec.ops.attention import reference
-from fuserec.ops.attention.pattern import Branch, Pattern, Summaries
+from fuserec.ops.attention.pattern import Branch, Pattern
+from fuserec.ops.attention.summaries import Summaries
 
 __all__ = [
     "BRANCHES",

@@ -10,7 +10,8 @@ from fuserec.errors import ConfigError
 from fuserec.ops.attention import dispatch
 from fuserec.ops.attention.arguments import check
 from fuserec.ops.attention.native import operator as native
-from fuserec.ops.attention.pattern import Pattern, Summaries
+from fuserec.ops.attention.pattern import Pattern
+from fuserec.ops.attention.summaries import Summaries
 from fuserec.testing.attention import BRANCHES, drawn
 from fuserec.testing.attention_forms import attended
 

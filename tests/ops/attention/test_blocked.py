@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from fuserec.ops.attention import blocked, reference
-from fuserec.ops.attention.choice import choose
-from fuserec.ops.attention.pattern import Branch, Pattern, Summaries
-from fuserec.ops.attention.tiles import MAX_SCORES
+from fuserec.ops.attention import reference
+from fuserec.ops.attention.blocked import form as blocked
+from fuserec.ops.attention.blocked.choice import choose
+from fuserec.ops.attention.blocked.tiles import MAX_SCORES
+from fuserec.ops.attention.pattern import Branch, Pattern
+from fuserec.ops.attention.summaries import Summaries
 from fuserec.ops.attention.visibility import num_blocks
 
 BRANCHES: tuple[Branch, ...] = ("windowed", "blockwise", "selective", "multi_granularity")

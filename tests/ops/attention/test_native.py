@@ -14,7 +14,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from fuserec.errors import ConfigError
 from fuserec.ops.attention import multi_granularity, reference
 from fuserec.ops.attention.native import operator as native
-from fuserec.ops.attention.pattern import Pattern, Summaries
+from fuserec.ops.attention.pattern import Pattern
+from fuserec.ops.attention.summaries import Summaries
 from fuserec.testing.attention_forms import Form
 
 pytestmark = pytest.mark.usefixtures("native_form")
@@ -72,7 +73,7 @@ def test_every_instruction_set_equals_the_reference(
 
 def test_an_unknown_instruction_set_is_refused() -> None:
     inputs, summaries, _ = drawn(7, 8, PATTERNS[0], own=False)
-    with pytest.raises(ConfigError, match="expected an instruction set that was compiled, got 'sse9'"):
+    with pytest.raises(ConfigError, match="expected an instruction set of this processor, got 'sse9'"):
         native.run("multi_granularity", *inputs, PATTERNS[0], summaries, instruction_set="sse9")
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fuserec.ops.attention import reference
-from fuserec.ops.attention.pattern import Pattern, Summaries
+from fuserec.ops.attention.pattern import Pattern
 from fuserec.ops.attention.ragged import Run, in_buckets, length_buckets, within
+from fuserec.ops.attention.summaries import Summaries
 from fuserec.ops.attention.visibility import num_blocks
 
 # The shape hook (beartype) looks at a random entry of each list it checks, which hypothesis warns about.

@@ -12,8 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fuserec.errors import ConfigError
 from fuserec.ops.attention import reference
-from fuserec.ops.attention.pattern import Pattern, Summaries
+from fuserec.ops.attention.pattern import Pattern
 from fuserec.ops.attention.step import History
+from fuserec.ops.attention.summaries import Summaries
 from fuserec.ops.attention.visibility import num_blocks
 
 H, D, BLOCK = 2, 4, 4

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from fuserec.errors import ConfigError
-from fuserec.ops.attention.pattern import Pattern, Summaries
+from fuserec.ops.attention.pattern import Pattern
+from fuserec.ops.attention.summaries import Summaries
 from fuserec.ops.attention.visibility import num_blocks
 
 __all__ = ["check"]

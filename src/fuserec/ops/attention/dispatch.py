@@ -15,13 +15,16 @@ import torch
 from torch import Tensor
 
 from fuserec.errors import ConfigError, nearest
-from fuserec.ops.attention import blocked, ragged, reference
+from fuserec.ops.attention import ragged, reference
 from fuserec.ops.attention.arguments import check
+from fuserec.ops.attention.blocked import form as blocked
 from fuserec.ops.attention.native import operator as native
-from fuserec.ops.attention.pattern import Branch, Pattern, Summaries
+from fuserec.ops.attention.pattern import Branch, Pattern
+from fuserec.ops.attention.summaries import Summaries
 from fuserec.shapes import Float, Int
 
 __all__ = [
+    "Form",
     "Implementation",
     "blockwise",
     "implementation_for",
@@ -30,6 +33,7 @@ __all__ = [
     "windowed",
 ]
 
+Form = Literal["reference", "blocked", "native"]
 Implementation = Literal["auto", "reference", "blocked", "native"]
 
 _PLAIN: dict[str, ModuleType] = {"reference": reference, "blocked": blocked}
@@ -184,7 +188,7 @@ def selective(
     return _call("selective", (q, k, v, None), pattern, summaries, lengths, offsets, implementation)
 
 
-def implementation_for(device: str, dtype: torch.dtype, *, built: bool) -> Implementation:
+def implementation_for(device: str, dtype: torch.dtype, *, built: bool) -> Form:
     """The form that "auto" stands for.
 
     Args:
@@ -241,7 +245,7 @@ def _plain(
     return out
 
 
-def _form(implementation: str, q: Tensor) -> Implementation:
+def _form(implementation: str, q: Tensor) -> Form:
     if implementation not in get_args(Implementation):
         raise ConfigError(
             f"expected an implementation, got {implementation!r}; {nearest(implementation, get_args(Implementation))}"

@@ -1,16 +1,13 @@
-"""What a call of sparse attention is made of: its pattern, and what the block-level branch reads."""
+"""How far each branch of sparse attention sees, and the names of the branches."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
 from fuserec.errors import ConfigError
-from fuserec.shapes import Float
 
-__all__ = ["Branch", "Pattern", "Summaries"]
+__all__ = ["Branch", "Pattern"]
 
 Branch = Literal["windowed", "blockwise", "selective", "multi_granularity"]
 """What to compute: one branch, or the three summed by gate."""
@@ -45,20 +42,3 @@ class Pattern:
                 f"group must divide block, got group = {self.group} and block = {self.block}; "
                 "with a group in two blocks its queries would see different blocks"
             )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summaries:
-    """What the block-level branch and the choice read in place of q and the means of k and v; None for those.
-
-    Attributes:
-        query: (B, H, L, D) or packed (T, H, D).
-        key: (B, H, C, D), C blocks begun, or packed (sum of the sequences' C, H, D).
-        value: as ``key``.
-        bias: (H, M), added to the scaled product; column m is for a block m + 1 blocks before the query's.
-    """
-
-    query: Float[Tensor, "*query D"] | None = None
-    key: Float[Tensor, "*key D"] | None = None
-    value: Float[Tensor, "*key D"] | None = None
-    bias: Float[Tensor, "H M"] | None = None

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from fuserec.ops.attention.pattern import Summaries
+from fuserec.ops.attention.summaries import Summaries
 from fuserec.shapes import Float, Int
 
 __all__ = ["Run", "in_buckets", "length_buckets", "within"]
@@ -58,7 +58,7 @@ def within(
         lengths: (B,) int32 or int64, from 0 to L.
         block: events in a block.
     """
-    pad_BL = torch.arange(q.shape[2], device=q.device) >= lengths[:, None]
+    pad_BL = torch.arange(q.shape[2], device=q.device) >= lengths.to(q.device)[:, None]
     events = pad_BL[:, None, :, None]
     # the first event of a block is a pad where the block has not begun
     blocks = events[:, :, ::block]

@@ -13,20 +13,19 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from fuserec.ops.attention.pattern import Pattern, Summaries
+from fuserec.ops.attention.pattern import Pattern
+from fuserec.ops.attention.summaries import Summaries, block_means
 from fuserec.ops.attention.visibility import (
     first_of_group,
     in_earlier_block,
     in_own_block,
     in_window,
-    num_blocks,
 )
 from fuserec.shapes import Bool, Float, Int
 
-__all__ = ["attend", "block_means", "blockwise", "choose", "multi_granularity", "selective", "windowed"]
+__all__ = ["attend", "blockwise", "choose", "multi_granularity", "selective", "windowed"]
 
 
 def attend(
@@ -122,15 +121,6 @@ def multi_granularity(
     )
     gates_3BHL1 = gates.permute(3, 0, 2, 1)[..., None]
     return (torch.stack(branches) * gates_3BHL1).sum(0)
-
-
-def block_means(x: Float[Tensor, "B H L D"], block: int) -> Float[Tensor, "B H C D"]:
-    """The mean of every block; of the last one, the mean of what it has so far (nobody sees that one)."""
-    B, H, L, D = x.shape
-    C = num_blocks(L, block)
-    sums_BHCD = F.pad(x, (0, 0, 0, C * block - L)).view(B, H, C, block, D).sum(3)
-    starts_C = torch.arange(C, device=x.device) * block
-    return sums_BHCD / (L - starts_C).clamp(max=block)[:, None]
 
 
 def _scored_by(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fuserec.errors import ConfigError
 from fuserec.ops.attention.pattern import Pattern
-from fuserec.ops.attention.reference import block_means
+from fuserec.ops.attention.summaries import block_means
 from fuserec.ops.attention.visibility import num_blocks
 from fuserec.shapes import Float, Int
 

@@ -97,7 +97,13 @@ def _loaded() -> ctypes.CDLL:
         raise ConfigError(
             "the native form of attention is not compiled here; run `fuserec build-native`, or use implementation='blocked'"
         )
-    return _library(str(path))
+    try:
+        return _library(str(path))
+    except OSError as error:
+        raise ConfigError(
+            f"the native form of attention does not load: {error}; run `fuserec build-native --clean` and "
+            "`fuserec build-native`, or use implementation='blocked'"
+        ) from error
 
 
 def built() -> bool:
@@ -167,7 +173,7 @@ def call(
     if failed == 1:
         raise MemoryError("not enough memory for attention; use fewer or shorter histories at a time")
     if failed:
-        raise ConfigError(f"expected an instruction set that was compiled, got {instruction_set!r}")
+        raise ConfigError(f"expected an instruction set of this processor, got {instruction_set!r}")
 
 
 def _view(tensor: Tensor, *, packed: bool, tokens_first: bool) -> _View:

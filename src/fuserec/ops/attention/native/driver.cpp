@@ -48,21 +48,16 @@ namespace {
 
 constexpr int64_t GROUPS_AT_A_TIME = 64;
 
-const Tiles& best_tiles() {
+// The instruction sets that this processor has, the best one first.
+std::vector<const Tiles*> all_tiles() {
+    std::vector<const Tiles*> all;
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-        return avx512_tiles;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2_tiles;
+        all.push_back(&avx512_tiles);
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) all.push_back(&avx2_tiles);
 #endif
-    return plain_tiles;
-}
-
-const Tiles* tiles_named(const char* name) {
-#if defined(__x86_64__)
-    for (const Tiles* tiles : {&avx512_tiles, &avx2_tiles})
-        if (!std::strcmp(name, tiles->name)) return tiles;
-#endif
-    return std::strcmp(name, plain_tiles.name) ? nullptr : &plain_tiles;
+    all.push_back(&plain_tiles);
+    return all;
 }
 
 // Where all threads wait for the last one.
@@ -224,15 +219,15 @@ class Work {
 }  // namespace fuserec
 
 // The best instruction set here: "avx512", "avx2" or "plain".
-EXPORTED const char* fuserec_attention_best() { return fuserec::best_tiles().name; }
+EXPORTED const char* fuserec_attention_best() { return fuserec::all_tiles().front()->name; }
 
-// 0 when done, 1 when memory is lacking, 2 for an instruction set that is not known.
+// 0 when done, 1 when memory is lacking, 2 for an instruction set that this processor does not have.
 EXPORTED int fuserec_attention(const fuserec::Call* call, const char* instruction_set, int backward) {
-    const fuserec::Tiles* tiles = fuserec::tiles_named(instruction_set);
-    if (!tiles) return 2;
     try {
-        return fuserec::Work(*call, *tiles, backward != 0).run() ? 0 : 1;
+        for (const fuserec::Tiles* tiles : fuserec::all_tiles())
+            if (!std::strcmp(instruction_set, tiles->name)) return fuserec::Work(*call, *tiles, backward != 0).run() ? 0 : 1;
     } catch (const std::bad_alloc&) {
         return 1;
     }
+    return 2;
 }

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from fuserec.errors import ConfigError
 from fuserec.ops.attention.native.call import BRANCHES, best_instruction_set, built, call
-from fuserec.ops.attention.pattern import Branch, Pattern, Summaries
+from fuserec.ops.attention.pattern import Branch, Pattern
+from fuserec.ops.attention.summaries import Summaries
 from fuserec.ops.attention.visibility import num_blocks
 
 __all__ = ["best_instruction_set", "built", "run"]

@@ -17,15 +17,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from fuserec.ops.attention.blockwise import add_blockwise, add_blockwise_backward
-from fuserec.ops.attention.choice import choose
-from fuserec.ops.attention.pattern import Branch, Pattern, Summaries
-from fuserec.ops.attention.reference import block_means
-from fuserec.ops.attention.selective import add_selective, add_selective_backward
+from fuserec.errors import ConfigError
+from fuserec.ops.attention.blocked.blockwise import add_blockwise, add_blockwise_backward
+from fuserec.ops.attention.blocked.choice import choose
+from fuserec.ops.attention.blocked.selective import add_selective, add_selective_backward
+from fuserec.ops.attention.blocked.windowed import add_windowed, add_windowed_backward, tile_rows
+from fuserec.ops.attention.pattern import Branch, Pattern
+from fuserec.ops.attention.summaries import Summaries, block_means
 from fuserec.ops.attention.visibility import num_blocks
-from fuserec.ops.attention.windowed import add_windowed, add_windowed_backward, tile_rows
 from fuserec.shapes import Float
 
 __all__ = ["blockwise", "multi_granularity", "selective", "windowed"]
@@ -116,16 +116,20 @@ class _Attention(torch.autograd.Function):
         ctx.branches, ctx.pattern, ctx.lengths = branches, pattern, (B, H, L)
         ctx.defaults = tuple(x is None for x in (query, key, value, bias))
 
-        key = block_means(k, block) if key is None else key
-        value = block_means(v, block) if value is None else value
+        _, reads_values, chooses = branches
+        if key is None and (reads_values or chooses):
+            key = block_means(k, block)
+        if value is None and reads_values:
+            value = block_means(v, block)
         q, k, v = (_filled(x, block) for x in (q, k, v))
         query = q if query is None else _filled(query, block)
         choice_BGX = None
-        if branches[2]:
+        if chooses:
+            assert key is not None
             choice_BGX = choose(
                 query.unflatten(0, (B, H)), key, bias, block=block, selected=selected, group=pattern.group
             )
-        key, value = key.flatten(0, 1).contiguous(), value.flatten(0, 1).contiguous()
+        key, value = (None if x is None else x.flatten(0, 1).contiguous() for x in (key, value))
         bias = q.new_zeros(1, max(C - 1, 1)) if bias is None else bias
         gates_3NL1 = _gates_filled(gates, block)
         ctx.save_for_backward(q, k, v, gates_3NL1, query, key, value, bias, choice_BGX)
@@ -134,7 +138,9 @@ class _Attention(torch.autograd.Function):
         if branches[0]:
             rows = tile_rows(pattern.window)
             add_windowed(out_NLD, q, k, v, gates_3NL1[0], pattern.window, rows=rows, until=L)
-        if branches[1]:
+        if reads_values:
+            assert key is not None
+            assert value is not None
             add_blockwise(out_NLD, query, key, value, bias, gates_3NL1[1], block=block)
         if choice_BGX is not None:
             add_selective(
@@ -151,16 +157,19 @@ class _Attention(torch.autograd.Function):
         return _cut(out_NLD, B, H, L)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # with create_graph, that is: what follows would have no derivative in it
+            raise ConfigError(
+                "the blocked form of attention has no second derivative; use implementation='reference'"
+            )
         q, k, v, gates_3NL1, query, key, value, bias, choice_BGX = ctx.saved_tensors
         pattern, (B, H, L) = ctx.pattern, ctx.lengths
-        block, C = pattern.block, key.shape[1]
+        block, C = pattern.block, num_blocks(L, pattern.block)
         grad = _filled(grad, block)
         into_q, into_k, into_v, into_gates = (torch.zeros_like(x) for x in (q, k, v, gates_3NL1))
         default_query, default_key, default_value, default_bias = ctx.defaults
         into_query = into_q if default_query else torch.zeros_like(query)
-        into_key, into_value = torch.zeros_like(key), torch.zeros_like(value)
+        into_key, into_value = (None if x is None else torch.zeros_like(x) for x in (key, value))
         into_bias = None if default_bias else torch.zeros_like(bias)
 
         if ctx.branches[0]:
@@ -168,6 +177,8 @@ class _Attention(torch.autograd.Function):
             rows = tile_rows(pattern.window)
             add_windowed_backward(grad, q, k, v, gates_3NL1[0], into, pattern.window, rows=rows, until=L)
         if ctx.branches[1]:
+            assert into_key is not None
+            assert into_value is not None
             into_blocks = (into_query, into_key, into_value, into_bias, into_gates[1])
             add_blockwise_backward(grad, query, key, value, bias, gates_3NL1[1], into_blocks, block=block)
         if choice_BGX is not None:
@@ -189,7 +200,7 @@ class _Attention(torch.autograd.Function):
             (default_key, into_k, into_key),
             (default_value, into_v, into_value),
         ):
-            if is_default:
+            if is_default and into_mean is not None:
                 into_x.unflatten(1, (C, block)).add_(into_mean[:, :, None], alpha=1 / block)
 
         return (
@@ -200,8 +211,10 @@ class _Attention(torch.autograd.Function):
             _cut(into_v, B, H, L),
             into_gates[:, :, :L, 0].unflatten(1, (B, H)).permute(1, 3, 2, 0),
             None if default_query else _cut(into_query, B, H, L),
-            None if default_key else into_key.unflatten(0, (B, H)),
-            None if default_value else into_value.unflatten(0, (B, H)),
+            *(
+                None if is_default or into_x is None else into_x.unflatten(0, (B, H))
+                for is_default, into_x in ((default_key, into_key), (default_value, into_value))
+            ),
             into_bias,
         )
 

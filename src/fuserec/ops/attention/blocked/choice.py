@@ -15,7 +15,7 @@ import math
 import torch
 from torch import Tensor
 
-from fuserec.ops.attention.tiles import spans
+from fuserec.ops.attention.blocked.tiles import spans
 from fuserec.ops.attention.visibility import first_of_group, in_earlier_block
 from fuserec.shapes import Bool, Float, Int
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from fuserec.ops.attention.tiles import MAX_SCORES, attend, attend_backward, spans
+from fuserec.ops.attention.blocked.tiles import MAX_SCORES, attend, attend_backward, spans
 from fuserec.shapes import Float, Int
 
 __all__ = ["add_blockwise", "add_blockwise_backward"]

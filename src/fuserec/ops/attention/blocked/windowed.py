@@ -12,7 +12,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fuserec.ops.attention.tiles import MAX_SCORES, attend, attend_backward, hidden_where_not, spans, tiles
+from fuserec.ops.attention.blocked.tiles import (
+    MAX_SCORES,
+    attend,
+    attend_backward,
+    hidden_where_not,
+    spans,
+    tiles,
+)
 from fuserec.ops.attention.visibility import in_window
 from fuserec.shapes import Float
 

@@ -15,9 +15,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from fuserec.ops.attention.tiles import MAX_SCORES, attend, attend_backward, hidden_where_not, spans, tiles
+from fuserec.ops.attention.blocked.tiles import (
+    MAX_SCORES,
+    attend,
+    attend_backward,
+    hidden_where_not,
+    spans,
+    tiles,
+)
+from fuserec.ops.attention.blocked.windowed import add_windowed, add_windowed_backward
 from fuserec.ops.attention.visibility import in_own_block
-from fuserec.ops.attention.windowed import add_windowed, add_windowed_backward
 from fuserec.shapes import Float, Int
 
 __all__ = ["add_selective", "add_selective_backward"]
