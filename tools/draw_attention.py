@@ -25,7 +25,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from fuserec.ops.attention import reference
-from fuserec.ops.attention.pattern import Pattern, Summaries
+from fuserec.ops.attention.pattern import Pattern
+from fuserec.ops.attention.summaries import Summaries
 from fuserec.ops.attention.visibility import in_earlier_block, in_own_block, in_window
 
 __all__ = ["draw", "draw_sight", "main", "table", "with_table"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import Any
 import pytest
 import torch
 
+from fuserec import compiled
 from fuserec.ops.attention import reference
-from fuserec.ops.attention.pattern import Pattern, Summaries
+from fuserec.ops.attention.native.library import LIBRARY
+from fuserec.ops.attention.pattern import Pattern
+from fuserec.ops.attention.summaries import Summaries
 from fuserec.ops.attention.visibility import in_earlier_block, in_own_block, in_window
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,6 +69,23 @@ def test_unless_the_tests_pass_nothing_is_printed(content: str, tmp_path: Path) 
     assert done.stdout == ""
     assert "the tests failed, so nothing is measured" in done.stderr
     assert ("FAILED" in done.stderr and "::test_red" in done.stderr) == bool(content)
+
+
+@pytest.mark.slow
+def test_a_library_that_is_not_the_tested_one_is_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = compiled.built(LIBRARY)
+    if library is None:
+        pytest.skip("the native form is not built here; fuserec build-native compiles it")
+    own = Path(shutil.copy(library, tmp_path))
+    monkeypatch.setenv("FUSEREC_CACHE", str(tmp_path))
+    green = tmp_path / "test_green.py"
+    green.write_text(f"def test_green():\n    with open({str(own)!r}, 'ab') as file: file.write(b'new')\n")
+    done = runner("--lengths", "16", "--tests", str(green))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "the native library is another one than at the start; measure again" in done.stderr
 
 
 @pytest.mark.slow
