@@ -167,14 +167,7 @@ def by_reference(
             value=one.get("block_value"),
             bias=one.get("block_bias"),
         )
-        if branch == "windowed":
-            out = reference.windowed(one["q"], one["k"], one["v"], pattern)
-        elif branch == "blockwise":
-            out = reference.blockwise(one["q"], one["k"], one["v"], pattern, summaries)
-        elif branch == "selective":
-            out = reference.selective(one["q"], one["k"], one["v"], pattern, summaries)
-        else:
-            out = reference.multi_granularity(one["q"], one["k"], one["v"], one["gates"], pattern, summaries)
+        out = reference.run(branch, one["q"], one["k"], one["v"], one.get("gates"), pattern, summaries)
         rows.append(pad(out, (0, 0, 0, q.shape[2] - length)))
     return torch.cat(rows) if rows else q
 

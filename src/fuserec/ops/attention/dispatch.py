@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import logging
-from types import ModuleType
 from typing import Literal, get_args
 
 import torch
@@ -36,7 +35,7 @@ __all__ = [
 Form = Literal["reference", "blocked", "native"]
 Implementation = Literal["auto", "reference", "blocked", "native"]
 
-_PLAIN: dict[str, ModuleType] = {"reference": reference, "blocked": blocked}
+_PLAIN = {"reference": reference.run, "blocked": blocked.run}
 _logger = logging.getLogger(__name__)
 
 
@@ -218,31 +217,15 @@ def _call(
     form = _form(implementation, inputs[0])
     if form == "native":
         return native.run(branch, *inputs, pattern, summaries, lengths=lengths, offsets=offsets)
-    run = functools.partial(_plain, _PLAIN[form], branch, pattern)
+
+    def run(q: Tensor, k: Tensor, v: Tensor, gates: Tensor | None, summaries: Summaries) -> Tensor:
+        return _PLAIN[form](branch, q, k, v, gates, pattern, summaries)
+
     if offsets is not None:
         return ragged.in_buckets(run, *inputs, summaries, offsets, block=pattern.block)
     if lengths is not None:
         return ragged.within(run, *inputs, summaries, lengths, block=pattern.block)
     return run(*inputs, summaries)
-
-
-def _plain(
-    form: ModuleType,
-    branch: Branch,
-    pattern: Pattern,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    gates: Tensor | None,
-    summaries: Summaries,
-) -> Tensor:
-    """One branch, or all three, of sequences that all have the full length."""
-    others: dict[str, tuple[object, ...]] = {
-        "windowed": (pattern,),
-        "multi_granularity": (gates, pattern, summaries),
-    }
-    out: Tensor = getattr(form, branch)(q, k, v, *others.get(branch, (pattern, summaries)))
-    return out
 
 
 def _form(implementation: str, q: Tensor) -> Form:

@@ -7,10 +7,18 @@ from typing import Literal
 
 from fuserec.errors import ConfigError
 
-__all__ = ["Branch", "Pattern"]
+__all__ = ["BRANCHES", "Branch", "Pattern"]
 
 Branch = Literal["windowed", "blockwise", "selective", "multi_granularity"]
 """What to compute: one branch, or the three summed by gate."""
+
+BRANCHES: dict[Branch, tuple[bool, bool, bool]] = {
+    "windowed": (True, False, False),
+    "blockwise": (False, True, False),
+    "selective": (False, False, True),
+    "multi_granularity": (True, True, True),
+}
+"""Which of windowed, block-level and selective it has; everywhere in this order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import math
 import torch
 from torch import Tensor
 
-from fuserec.ops.attention.pattern import Pattern
+from fuserec.ops.attention.pattern import Branch, Pattern
 from fuserec.ops.attention.summaries import Summaries, block_means
 from fuserec.ops.attention.visibility import (
     first_of_group,
@@ -25,7 +25,7 @@ from fuserec.ops.attention.visibility import (
 )
 from fuserec.shapes import Bool, Float, Int
 
-__all__ = ["attend", "blockwise", "choose", "multi_granularity", "selective", "windowed"]
+__all__ = ["attend", "blockwise", "choose", "multi_granularity", "run", "selective", "windowed"]
 
 
 def attend(
@@ -121,6 +121,26 @@ def multi_granularity(
     )
     gates_3BHL1 = gates.permute(3, 0, 2, 1)[..., None]
     return (torch.stack(branches) * gates_3BHL1).sum(0)
+
+
+def run(
+    branch: Branch,
+    q: Float[Tensor, "B H L D"],
+    k: Float[Tensor, "B H L D"],
+    v: Float[Tensor, "B H L D"],
+    gates: Float[Tensor, "B L H 3"] | None,
+    pattern: Pattern,
+    summaries: Summaries,
+) -> Float[Tensor, "B H L D"]:
+    """One branch, or all three by gate."""
+    if branch == "windowed":
+        return windowed(q, k, v, pattern)
+    if branch == "blockwise":
+        return blockwise(q, k, v, pattern, summaries)
+    if branch == "selective":
+        return selective(q, k, v, pattern, summaries)
+    assert gates is not None
+    return multi_granularity(q, k, v, gates, pattern, summaries)
 
 
 def _scored_by(

@@ -23,72 +23,29 @@ from fuserec.ops.attention.blocked.blockwise import add_blockwise, add_blockwise
 from fuserec.ops.attention.blocked.choice import choose
 from fuserec.ops.attention.blocked.selective import add_selective, add_selective_backward
 from fuserec.ops.attention.blocked.windowed import add_windowed, add_windowed_backward, tile_rows
-from fuserec.ops.attention.pattern import Branch, Pattern
+from fuserec.ops.attention.pattern import BRANCHES, Branch, Pattern
 from fuserec.ops.attention.summaries import Summaries, block_means
 from fuserec.ops.attention.visibility import num_blocks
 from fuserec.shapes import Float
 
-__all__ = ["blockwise", "multi_granularity", "selective", "windowed"]
-
-_BRANCHES: dict[Branch, tuple[bool, bool, bool]] = {
-    "windowed": (True, False, False),
-    "blockwise": (False, True, False),
-    "selective": (False, False, True),
-    "multi_granularity": (True, True, True),
-}
+__all__ = ["run"]
 
 
-def windowed(
-    q: Float[Tensor, "B H L D"], k: Float[Tensor, "B H L D"], v: Float[Tensor, "B H L D"], pattern: Pattern
-) -> Float[Tensor, "B H L D"]:
-    """Attention to the last ``window`` events."""
-    return _run("windowed", q, k, v, _ones(q), pattern, Summaries())
-
-
-def blockwise(
+def run(
+    branch: Branch,
     q: Float[Tensor, "B H L D"],
     k: Float[Tensor, "B H L D"],
     v: Float[Tensor, "B H L D"],
+    gates: Float[Tensor, "B L H 3"] | None,
     pattern: Pattern,
     summaries: Summaries,
 ) -> Float[Tensor, "B H L D"]:
-    """Attention to the summaries of earlier blocks."""
-    return _run("blockwise", q, k, v, _ones(q), pattern, summaries)
-
-
-def selective(
-    q: Float[Tensor, "B H L D"],
-    k: Float[Tensor, "B H L D"],
-    v: Float[Tensor, "B H L D"],
-    pattern: Pattern,
-    summaries: Summaries,
-) -> Float[Tensor, "B H L D"]:
-    """Attention to every event of the blocks that the query's group chose, and to the own block up to the query."""
-    return _run("selective", q, k, v, _ones(q), pattern, summaries)
-
-
-def multi_granularity(
-    q: Float[Tensor, "B H L D"],
-    k: Float[Tensor, "B H L D"],
-    v: Float[Tensor, "B H L D"],
-    gates: Float[Tensor, "B L H 3"],
-    pattern: Pattern,
-    summaries: Summaries,
-) -> Float[Tensor, "B H L D"]:
-    """The three branches, each times its gate."""
-    return _run("multi_granularity", q, k, v, gates, pattern, summaries)
-
-
-def _ones(q: Float[Tensor, "B H L D"]) -> Float[Tensor, "B L H 3"]:
-    return q.new_ones(()).expand(q.shape[0], q.shape[2], q.shape[1], 3)
-
-
-def _run(
-    branch: Branch, q: Tensor, k: Tensor, v: Tensor, gates: Tensor, pattern: Pattern, summaries: Summaries
-) -> Tensor:
+    """What `fuserec.ops.attention.reference.run` gives."""
+    if gates is None:
+        gates = q.new_ones(()).expand(q.shape[0], q.shape[2], q.shape[1], 3)
     given = (summaries.query, summaries.key, summaries.value, summaries.bias)
     out: Tensor = _Attention.apply(  # type: ignore[no-untyped-call]
-        _BRANCHES[branch], pattern, q, k, v, gates, *given
+        BRANCHES[branch], pattern, q, k, v, gates, *given
     )
     return out
 

@@ -10,7 +10,7 @@ Shape legend
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -85,53 +85,63 @@ def run(
     return out
 
 
+class _Arguments(NamedTuple):
+    """What both operators are given, in the order of the schema."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    gates: Tensor | None
+    block_query: Tensor | None
+    block_key: Tensor | None
+    block_value: Tensor | None
+    block_bias: Tensor | None
+    lengths: Tensor | None
+    offsets: Tensor | None
+    branches: int
+    window: int
+    block: int
+    selected: int
+    group: int
+    instruction_set: str
+
+    def inputs(self) -> dict[str, Tensor | None]:
+        """The tensors that have gradients, by the library's names, each with rows in one piece."""
+        rows = (self.q, self.k, self.v, self.gates, self.block_query, self.block_key, self.block_value)
+        bias = None if self.block_bias is None else self.block_bias.contiguous()
+        return dict(zip(_INPUTS, (*map(_rows, rows), bias), strict=True))
+
+    def call(self, tensors: dict[str, Tensor | None], *, backward: bool) -> None:
+        call(
+            tensors,
+            pattern=Pattern(window=self.window, block=self.block, selected=self.selected, group=self.group),
+            branches=self.branches,
+            lengths=_lengths(self.q, self.lengths, self.offsets),
+            offsets=self.offsets,
+            instruction_set=self.instruction_set,
+            backward=backward,
+        )
+
+    def outputs(self) -> tuple[Tensor, Tensor, Tensor]:
+        return _empty(self.q, self.offsets, selected=self.selected, group=self.group)
+
+
 @torch.library.custom_op(
     "fuserec::sparse_attention",
     mutates_args=(),
     schema=f"({_TENSORS}, {_SETTINGS}) -> (Tensor, Tensor, Tensor)",
 )
-def _attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    gates: _Optional,
-    block_query: _Optional,
-    block_key: _Optional,
-    block_value: _Optional,
-    block_bias: _Optional,
-    lengths: _Optional,
-    offsets: _Optional,
-    branches: int,
-    window: int,
-    block: int,
-    selected: int,
-    group: int,
-    instruction_set: str,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _attention(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Output; largest logit and one over the sum, of every row and branch; choice."""
-    inputs = tuple(map(_rows, (q, k, v, gates, block_query, block_key, block_value, _whole(block_bias))))
-    out, normal, choice = _empty(q, offsets, selected=selected, group=group)
-    call(
-        {
-            **dict(zip(_INPUTS, inputs, strict=True)),
-            "out": out,
-            "normal": normal,
-            "choice": choice,
-        },
-        pattern=Pattern(window=window, block=block, selected=selected, group=group),
-        branches=branches,
-        lengths=_lengths(q, lengths, offsets),
-        offsets=offsets,
-        instruction_set=instruction_set,
-        backward=False,
-    )
+    it = _Arguments(*arguments)
+    out, normal, choice = it.outputs()
+    it.call(it.inputs() | {"out": out, "normal": normal, "choice": choice}, backward=False)
     return out, normal, choice
 
 
 @_attention.register_fake
-def _(q: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
-    *_, offsets, _, _, _, selected, group, _ = others
-    return _empty(q, offsets, selected=selected, group=group)
+def _(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return _Arguments(*arguments).outputs()
 
 
 @torch.library.custom_op(
@@ -139,56 +149,24 @@ def _(q: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
     mutates_args=(),
     schema=f"(Tensor d_out, Tensor normal, Tensor choice, {_TENSORS}, {_SETTINGS}) -> Tensor[]",
 )
-def _attention_backward(
-    d_out: Tensor,
-    normal: Tensor,
-    choice: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    gates: _Optional,
-    block_query: _Optional,
-    block_key: _Optional,
-    block_value: _Optional,
-    block_bias: _Optional,
-    lengths: _Optional,
-    offsets: _Optional,
-    branches: int,
-    window: int,
-    block: int,
-    selected: int,
-    group: int,
-    instruction_set: str,
-) -> list[Tensor]:
+def _attention_backward(d_out: Tensor, normal: Tensor, choice: Tensor, *arguments: Any) -> list[Tensor]:
     """Gradients of q, k, v and of those of the other five that are given."""
-    inputs = tuple(map(_rows, (q, k, v, gates, block_query, block_key, block_value, _whole(block_bias))))
-    gradients = [None if x is None else torch.empty_like(x) for x in inputs]
-    sequences = _lengths(q, lengths, offsets)
-    d_bias = None if block_bias is None else q.new_empty((len(sequences), *block_bias.shape))
-    call(
-        {
-            **dict(zip(_INPUTS, inputs, strict=True)),
-            **{f"d_{name}": x for name, x in zip(_INPUTS[:-1], gradients[:-1], strict=True)},
-            "d_bias": d_bias,
-            "normal": normal,
-            "choice": choice,
-            "d_out": _rows(d_out),
-        },
-        pattern=Pattern(window=window, block=block, selected=selected, group=group),
-        branches=branches,
-        lengths=sequences,
-        offsets=offsets,
-        instruction_set=instruction_set,
-        backward=True,
-    )
-    if d_bias is not None:
-        gradients[-1] = d_bias.sum(0)
-    return [x for x in gradients if x is not None]
+    it = _Arguments(*arguments)
+    inputs = it.inputs()
+    gradients = {f"d_{name}": None if x is None else torch.empty_like(x) for name, x in inputs.items()}
+    if it.block_bias is not None:  # of each history its own, so that threads share none
+        histories = len(_lengths(it.q, it.lengths, it.offsets))
+        gradients["d_bias"] = d_bias = it.q.new_empty((histories, *it.block_bias.shape))
+    saved = {"normal": normal, "choice": choice, "d_out": _rows(d_out)}
+    it.call(inputs | gradients | saved, backward=True)
+    if it.block_bias is not None:
+        gradients["d_bias"] = d_bias.sum(0)
+    return [x for x in gradients.values() if x is not None]
 
 
 @_attention_backward.register_fake
-def _(*inputs: Any) -> list[Tensor]:
-    return [torch.empty_like(x) for x in inputs[3 : 3 + len(_INPUTS)] if x is not None]
+def _(*given: Any) -> list[Tensor]:
+    return [torch.empty_like(x) for x in given[3 : 3 + len(_INPUTS)] if x is not None]
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -214,9 +192,7 @@ def _empty(q: Tensor, offsets: Tensor | None, *, selected: int, group: int) -> t
     if offsets is None:
         groups = q.shape[0] * -(-q.shape[2] // group)  # sizes may be symbols here
     else:
-        groups = (
-            q.shape[0] // group + offsets.shape[0]
-        )  # no sequence has more than one group that is not full
+        groups = q.shape[0] // group + offsets.shape[0]  # a history has at most one group that is not full
     return (
         torch.empty_like(q),
         q.new_empty((*q.shape[:-1], 6)),
@@ -235,10 +211,6 @@ def _bounded(pattern: Pattern, length: int) -> tuple[int, int, int, int]:
 def _rows(x: Tensor | None) -> Tensor | None:
     """The same with rows that lie in one piece each."""
     return x if x is None or x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
-
-
-def _whole(x: Tensor | None) -> Tensor | None:
-    return None if x is None else x.contiguous()
 
 
 def _lengths(q: Tensor, lengths: Tensor | None, offsets: Tensor | None) -> Tensor:

@@ -53,27 +53,24 @@ struct Floats {
     typedef float type __attribute__((vector_size(4 * N)));
 };
 
-template <int N>
-inline float sum(typename Floats<N>::type x) {
-    if constexpr (N == 4) {
-        return (x[0] + x[2]) + (x[1] + x[3]);
+// The numbers of a vector as one, halves first.
+template <int N, class Both>
+inline float fold(typename Floats<N>::type x, Both both) {
+    if constexpr (N == 1) {
+        return x[0];
     } else {
         typename Floats<N / 2>::type half[2];
         __builtin_memcpy(half, &x, sizeof x);
-        return sum<N / 2>(half[0] + half[1]);
+        return fold<N / 2>(both(half[0], half[1]), both);
     }
 }
 
-template <int N>
-inline float largest(typename Floats<N>::type x) {
-    if constexpr (N == 4) {
-        const float a = x[0] > x[2] ? x[0] : x[2], b = x[1] > x[3] ? x[1] : x[3];
-        return a > b ? a : b;
-    } else {
-        typename Floats<N / 2>::type half[2];
-        __builtin_memcpy(half, &x, sizeof x);
-        return largest<N / 2>(half[0] > half[1] ? half[0] : half[1]);
-    }
+inline float sum(vec x) {
+    return fold<LANES>(x, [](auto a, auto b) { return a + b; });
+}
+
+inline float largest(vec x) {
+    return fold<LANES>(x, [](auto a, auto b) { return a > b ? a : b; });
 }
 
 // 2^x for x <= 0, exactly 0 below 2^-126; NaN stays NaN. Polynomial: least relative error (9e-8) on [-1/2, 1/2].
@@ -275,7 +272,7 @@ inline float top(const float* scores, int64_t begin, int64_t end) {
         const vec x = load(scores + i);
         best = x > best ? x : best;
     }
-    return largest<LANES>(best);
+    return largest(best);
 }
 
 // scores become 2^(scores - top); gives their sum.
@@ -286,7 +283,7 @@ inline float exponentiate(float* scores, int64_t begin, int64_t end, float top) 
         store(scores + i, x);
         total += x;
     }
-    return sum<LANES>(total);
+    return sum(total);
 }
 
 // ------------------------------------------------------------------------------------------------------------ storage
@@ -400,7 +397,7 @@ struct Bias {
     float* values;
     int64_t columns;
 
-    const float* of(int64_t own) const { return values ? values + columns - own : nullptr; }
+    float* of(int64_t own) const { return values ? values + columns - own : nullptr; }
 };
 
 Bias reversed(const Shape& shape, const float* bias, Scratch& scratch) {
@@ -447,11 +444,12 @@ void see_window(const Shape& shape, int64_t length, int64_t t, int64_t rows, Til
     narrow(tile, list);
 }
 
-void see_summaries(int64_t own, int64_t rows, Tile& tile, List& list) {
+// Row r is query t + r * step.
+void see_summaries(const Shape& shape, int64_t t, int64_t rows, int64_t step, Tile& tile, List& list) {
     tile.rows = rows;
-    for (int64_t r = 0; r < rows; ++r) tile.from[r] = 0, tile.to[r] = own;
+    for (int64_t r = 0; r < rows; ++r) tile.from[r] = 0, tile.to[r] = (t + r * step) / shape.block;
     list.size = 0;
-    for (int64_t first = 0; first < own; first += PANEL) list.add(first / PANEL, first, PANEL);
+    for (int64_t first = 0; first < tile.to[rows - 1]; first += PANEL) list.add(first / PANEL, first, PANEL);
     see(tile, list);
 }
 
@@ -460,11 +458,8 @@ void see_selected(const Shape& shape, int64_t length, const int32_t* choice, int
     for (int64_t r = 0; r < rows; ++r) tile.from[r] = 0, tile.to[r] = t + r + 1;
     list.size = 0;
     for (int64_t n = 0; n < shape.selected && choice[n] >= 0; ++n) add_block(shape, choice[n], 0, t, length, list);
-    const int64_t own = list.size;
     add_block(shape, t / shape.block, 0, t + rows, length, list);
-    see(tile, list);
-    for (int64_t s = 0; s < tile.strips; ++s)
-        while (tile.high[s] > own && list.first[tile.high[s] - 1] >= tile.to[tile.end(s) - 1]) --tile.high[s];
+    narrow(tile, list);  // of the own block; the chosen ones are seen whole
 }
 
 // Floats from row to row of scores: a row more than whole panels, so that rows do not meet in one set of the cache.
@@ -528,11 +523,9 @@ void choose(const Shape& shape, const Head* heads, int64_t num_heads, int64_t be
     float* kept = scratch.floats(shape.selected);
     float* first = scratch.next;
     for (int64_t g = begin; g < end; g += STRIP) {
-        const int64_t rows = least(STRIP, end - g), last = (g + rows - 1) * shape.group / shape.block;
+        const int64_t rows = least(STRIP, end - g);
         Tile tile;
-        see_summaries(last, rows, tile, list);
-        for (int64_t r = 0; r < rows; ++r) tile.to[r] = (g + r) * shape.group / shape.block;
-        see(tile, list);
+        see_summaries(shape, g * shape.group, rows, shape.group, tile, list);
         const int64_t ld = leading(list);
         clear(totals, rows * ld);
         for (int64_t h = 0; h < num_heads; ++h) {
@@ -606,7 +599,7 @@ void forward(const Shape& shape, const Head& head, float* memory) {
             attend(shape, head, WINDOW, t, tile, list, q, keys, values, nullptr, scores, out);
         }
         if (shape.has[BLOCK] && own > 0) {
-            see_summaries(own, rows, tile, list);
+            see_summaries(shape, t, rows, 1, tile, list);
             attend(shape, head, BLOCK, t, tile, list, block_q, head.summaries, summaries, bias.of(own), scores, out);
         }
         if (shape.has[SELECTED])
@@ -649,7 +642,7 @@ void attend_backward(const Shape& shape, const Head& head, int branch, int64_t t
                 store(row + i, x);
                 total += x * load(gradient + i);
             }
-            const float mean = share * sum<LANES>(total);  // output times upstream gradient
+            const float mean = share * sum(total);  // output times upstream gradient
             if (head.d_gates.data) head.d_gates[t + r][branch] = mean;
             for (int64_t i = begin; i < end; i += LANES) {
                 const vec weight = factor * load(row + i);
@@ -731,8 +724,8 @@ void backward(const Shape& shape, const Head& head, float* memory) {
             attend_backward(shape, head, WINDOW, t, tile, list, q, d_out, side, nullptr, nullptr, weights, gradients, d_q);
         }
         if (shape.has[BLOCK] && own > 0) {
-            see_summaries(own, rows, tile, list);
-            attend_backward(shape, head, BLOCK, t, tile, list, block_q, d_out, summary, bias.of(own), const_cast<float*>(d_bias.of(own)), weights, gradients,
+            see_summaries(shape, t, rows, 1, tile, list);
+            attend_backward(shape, head, BLOCK, t, tile, list, block_q, d_out, summary, bias.of(own), d_bias.of(own), weights, gradients,
                             d_block_q);
         }
         if (shape.has[SELECTED])
