@@ -17,12 +17,7 @@ from torch import Tensor
 
 from fuserec.ops.attention.pattern import Branch, Pattern
 from fuserec.ops.attention.summaries import Summaries, block_means
-from fuserec.ops.attention.visibility import (
-    first_of_group,
-    in_earlier_block,
-    in_own_block,
-    in_window,
-)
+from fuserec.ops.attention.visibility import in_earlier_block, in_own_block, in_window
 from fuserec.shapes import Bool, Float, Int
 
 __all__ = ["attend", "blockwise", "choose", "multi_granularity", "run", "selective", "windowed"]
@@ -91,7 +86,8 @@ def choose(
     The first query of a group scores every earlier block by the sum over heads of its softmax over them.
     """
     query, key, bias_HLC = _scored_by(q, k, pattern, summaries)
-    first_G = first_of_group(torch.arange(0, q.shape[2], pattern.group, device=q.device), pattern.group)
+    # a group's first query chooses, so that no later event has a say
+    first_G = torch.arange(0, q.shape[2], pattern.group, device=q.device)
     blocks_C = torch.arange(key.shape[2], device=q.device)
     visible_GC = in_earlier_block(first_G[:, None], blocks_C, pattern.block)
     # multiplied and added up, not a matrix product: equal blocks get equal bits, so their tie is seen

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fuserec.shapes import Bool, Int
 
-__all__ = ["first_of_group", "in_earlier_block", "in_own_block", "in_window", "num_blocks"]
+__all__ = ["in_earlier_block", "in_own_block", "in_window", "num_blocks"]
 
 
 def in_window(
@@ -52,17 +52,6 @@ def in_own_block(
         [0, 0, 0, 0, 1, 1, 0, 0]
     """
     return (key <= query) & (key // block == query // block)
-
-
-def first_of_group(position: Int[Tensor, "*shape"], group: int) -> Int[Tensor, "*shape"]:
-    """The position that chooses for the position's group: its first, so that no later event has a say.
-
-    Example:
-        >>> import torch
-        >>> first_of_group(torch.arange(6), 4).tolist()
-        [0, 0, 0, 0, 4, 4]
-    """
-    return position // group * group
 
 
 def num_blocks(length: int, block: int) -> int:

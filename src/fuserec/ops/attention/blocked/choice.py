@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fuserec.ops.attention.blocked.tiles import spans
-from fuserec.ops.attention.visibility import first_of_group, in_earlier_block
+from fuserec.ops.attention.visibility import in_earlier_block
 from fuserec.shapes import Bool, Float, Int
 
 __all__ = ["choose"]
@@ -41,7 +41,8 @@ def choose(
     """
     B, H, L, D = query.shape
     C = key.shape[2]
-    first_G = first_of_group(torch.arange(0, L, group, device=query.device), group)
+    # a group's first query chooses, so that no later event has a say
+    first_G = torch.arange(0, L, group, device=query.device)
     choice_BGN = first_G.new_empty(B, len(first_G), min(selected, C))
     if not choice_BGN.numel():
         return choice_BGN
