@@ -59,7 +59,7 @@ _VIEWS = (
     "block_key",
     "block_value",
     "out",
-    "normal",
+    "softmax",
     "d_out",
     "d_q",
     "d_k",
@@ -127,7 +127,7 @@ def call(
     instruction_set: str,
     backward: bool,
 ) -> None:
-    """Fill the tensors that the library writes: out, normal and choice, or in ``backward`` all that begin with d_.
+    """Fill the tensors that the library writes: out, softmax and choice, or in ``backward`` all that begin with d_.
 
     Args:
         tensors: by the names of ``Call``; float32 but for the int32 ``choice``; last dimension contiguous.

@@ -1,4 +1,4 @@
-// The plain C interface: finds the rows of each head of each sequence, shares the heads out among threads, and lets the
+// The plain C interface: finds the rows of each head of each history, shares the heads out among threads, and lets the
 // arithmetic of the best instruction set do the rest.
 //
 // Threads start with a call and end with it, so nothing is left that a fork could lose. A head is one thread's work from its
@@ -24,23 +24,23 @@
 namespace fuserec {
 namespace {
 
-// A tensor: floats from one sequence, head or row to the next. Packed tensors have no stride of sequences.
+// A tensor: floats from one history, head or row to the next. Packed tensors have no stride of histories.
 struct View {
     float* data;
-    int64_t sequence, head, row;
+    int64_t history, head, row;
 };
 
 }  // namespace
 
 // As `_Call` in call.py has it.
 struct Call {
-    int64_t sequences, heads, rows, dim, window, block, selected, group, bias_columns, branches, threads;
+    int64_t histories, heads, rows, dim, window, block, selected, group, bias_columns, branches, threads;
     const int64_t* lengths;
-    const int64_t* offsets;  // first row of each packed sequence; null for padded ones
+    const int64_t* offsets;  // first row of each packed history; null for padded ones
     const float* bias;
     int32_t* choice;
-    float* d_bias;  // (sequences, heads, bias_columns)
-    View q, k, v, gates, block_query, block_key, block_value, out, normal;
+    float* d_bias;  // (histories, heads, bias_columns)
+    View q, k, v, gates, block_query, block_key, block_value, out, softmax;
     View d_out, d_q, d_k, d_v, d_gates, d_block_query, d_block_key, d_block_value;
 };
 
@@ -77,7 +77,7 @@ class Barrier {
         }
     }
 
-    // One thread fewer than hoped for has started.
+    // One thread fewer than hoped for has started. To be called before this thread waits: so nobody has gone through yet.
     void leave() {
         std::lock_guard<std::mutex> lock(mutex_);
         --threads_;
@@ -106,10 +106,10 @@ class Work {
     }
 
     bool run() {
-        heads_.resize(call_.sequences * call_.heads);
+        heads_.resize(call_.histories * call_.heads);
         int64_t blocks = 0, groups = 0, summary_floats = 0, longest = 0;
         std::vector<int64_t> at(heads_.size());
-        for (int64_t b = 0; b < call_.sequences; ++b) {
+        for (int64_t b = 0; b < call_.histories; ++b) {
             const int64_t length = call_.lengths[b];
             for (int64_t h = 0; h < call_.heads; ++h) {
                 heads_[b * call_.heads + h] = head(b, h, blocks, groups);
@@ -137,11 +137,13 @@ class Work {
         Barrier barrier(threads);
         std::vector<std::thread> others;
         others.reserve(threads);
-        for (int64_t i = 1; i < threads; ++i) try {
+        for (int64_t i = 1; i < threads; ++i) {
+            try {
                 others.emplace_back([&, i] { take_part(barrier, scratch[i].get()); });
             } catch (const std::system_error&) {
                 barrier.leave();  // the system has no more threads: fewer do the same
             }
+        }
         take_part(barrier, scratch[0].get());
         for (std::thread& other : others) other.join();
         return true;
@@ -149,22 +151,22 @@ class Work {
 
   private:
     struct Choice {
-        int64_t sequence, group;
+        int64_t history, group;
     };
 
     void take_part(Barrier& barrier, float* scratch) {
         if (summarises_) {
             share(next_summary_, heads_.size(), [&](int64_t n) {
                 const Head& head = heads_[order_[n]];
-                tiles_.summarise(shape_, head, const_cast<float*>(head.summaries), scratch);
+                tiles_.summarise(shape_, head, scratch);
             });
             barrier.wait();
         }
         if (chooses_) {
             share(next_choice_, choices_.size(), [&](int64_t n) {
-                const Head* heads = &heads_[choices_[n].sequence * call_.heads];
+                const Head* heads = &heads_[choices_[n].history * call_.heads];
                 const int64_t begin = choices_[n].group, end = std::min(begin + GROUPS_AT_A_TIME, shape_.groups(heads->length));
-                tiles_.choose(shape_, heads, call_.heads, begin, end, const_cast<int32_t*>(heads->choice), scratch);
+                tiles_.choose(shape_, heads, call_.heads, begin, end, scratch);
             });
             barrier.wait();
         }
@@ -181,7 +183,7 @@ class Work {
 
     Rows rows(const View& view, int64_t b, int64_t h, int64_t packed_row) const {
         if (!view.data) return {nullptr, 0};
-        return {view.data + b * view.sequence + h * view.head + packed_row * view.row, view.row};
+        return {view.data + b * view.history + h * view.head + packed_row * view.row, view.row};
     }
 
     Head head(int64_t b, int64_t h, int64_t blocks, int64_t groups) const {
@@ -194,7 +196,7 @@ class Work {
         it.blocks = call_.offsets ? shape_.blocks(it.length) : shape_.blocks(call_.rows);
         it.q = event(call_.q), it.k = event(call_.k), it.v = event(call_.v), it.gates = event(call_.gates);
         it.block_query = event(call_.block_query), it.block_key = summary(call_.block_key), it.block_value = summary(call_.block_value);
-        it.out = event(call_.out), it.normal = event(call_.normal);
+        it.out = event(call_.out), it.softmax = event(call_.softmax);
         it.d_out = event(call_.d_out), it.d_q = event(call_.d_q), it.d_k = event(call_.d_k), it.d_v = event(call_.d_v), it.d_gates = event(call_.d_gates);
         it.d_block_query = event(call_.d_block_query), it.d_block_key = summary(call_.d_block_key), it.d_block_value = summary(call_.d_block_value);
         it.bias = call_.bias ? call_.bias + h * call_.bias_columns : nullptr;

@@ -134,9 +134,9 @@ class _Arguments(NamedTuple):
 def _attention(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Output; largest logit and one over the sum, of every row and branch; choice."""
     it = _Arguments(*arguments)
-    out, normal, choice = it.outputs()
-    it.call(it.inputs() | {"out": out, "normal": normal, "choice": choice}, backward=False)
-    return out, normal, choice
+    out, softmax, choice = it.outputs()
+    it.call(it.inputs() | {"out": out, "softmax": softmax, "choice": choice}, backward=False)
+    return out, softmax, choice
 
 
 @_attention.register_fake
@@ -147,9 +147,9 @@ def _(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
 @torch.library.custom_op(
     "fuserec::sparse_attention_backward",
     mutates_args=(),
-    schema=f"(Tensor d_out, Tensor normal, Tensor choice, {_TENSORS}, {_SETTINGS}) -> Tensor[]",
+    schema=f"(Tensor d_out, Tensor softmax, Tensor choice, {_TENSORS}, {_SETTINGS}) -> Tensor[]",
 )
-def _attention_backward(d_out: Tensor, normal: Tensor, choice: Tensor, *arguments: Any) -> list[Tensor]:
+def _attention_backward(d_out: Tensor, softmax: Tensor, choice: Tensor, *arguments: Any) -> list[Tensor]:
     """Gradients of q, k, v and of those of the other five that are given."""
     it = _Arguments(*arguments)
     inputs = it.inputs()
@@ -157,7 +157,7 @@ def _attention_backward(d_out: Tensor, normal: Tensor, choice: Tensor, *argument
     if it.block_bias is not None:  # of each history its own, so that threads share none
         histories = len(_lengths(it.q, it.lengths, it.offsets))
         gradients["d_bias"] = d_bias = it.q.new_empty((histories, *it.block_bias.shape))
-    saved = {"normal": normal, "choice": choice, "d_out": _rows(d_out)}
+    saved = {"softmax": softmax, "choice": choice, "d_out": _rows(d_out)}
     it.call(inputs | gradients | saved, backward=True)
     if it.block_bias is not None:
         gradients["d_bias"] = d_bias.sum(0)
@@ -171,15 +171,15 @@ def _(*given: Any) -> list[Tensor]:
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     *tensors, ctx.branches, ctx.window, ctx.block, ctx.selected, ctx.group, ctx.instruction_set = inputs
-    _, normal, choice = output
-    ctx.mark_non_differentiable(normal, choice)
-    ctx.save_for_backward(normal, choice, *tensors)
+    _, softmax, choice = output
+    ctx.mark_non_differentiable(softmax, choice)
+    ctx.save_for_backward(softmax, choice, *tensors)
 
 
 def _backward(ctx: Any, d_out: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-    normal, choice, *tensors = ctx.saved_tensors
+    softmax, choice, *tensors = ctx.saved_tensors
     settings = (ctx.branches, ctx.window, ctx.block, ctx.selected, ctx.group, ctx.instruction_set)
-    gradients = iter(_attention_backward(d_out, normal, choice, *tensors, *settings))
+    gradients = iter(_attention_backward(d_out, softmax, choice, *tensors, *settings))
     given = tensors[: len(_INPUTS)]
     return (*(None if x is None else next(gradients) for x in given), *[None] * (2 + len(settings)))
 

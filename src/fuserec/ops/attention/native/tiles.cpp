@@ -1,11 +1,11 @@
-// The arithmetic of sparse attention for one head of one sequence, written for vectors of LANES floats.
+// The arithmetic of sparse attention for one head of one history, written for vectors of LANES floats.
 //
 // Three products do all the work, each on a tile of registers:
 //     dot         scores of rows and panels of keys       S = Q K^T, and dP = dO V^T
 //     weigh       rows from weights and panels of values  O = P V,   and dQ = dS K
 //     add_outer   rows of keys from weights and rows      dV = P^T dO, and dK = dS^T Q
-// A tile's scores over all panels that it sees stay in the cache as a whole, so the softmax is the plain one. Backward makes
-// them again; with P and dP at hand the sum of P dP over a row is output times upstream gradient, which is also the gate's gradient.
+// A tile's scores over all panels that it sees are kept whole (in the cache, for the windows and choices that this is for), so the
+// softmax is the plain one. Backward makes them again; with P and dP at hand the sum of P dP over a row is output times upstream gradient, which is also the gate's gradient.
 //
 // Nothing of the standard library is used here: a template of it, compiled for AVX-512, could be linked into everything.
 
@@ -47,6 +47,18 @@ inline vec splat(float x) { return x - vec{}; }
 inline void clear(float* p, int64_t n) { __builtin_memset(p, 0, n * sizeof(float)); }
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+template <class T, int N>
+struct Each {
+    T items[N];
+    const T* begin() const { return items; }
+    const T* end() const { return items + N; }
+};
+
+template <class T, class... Ts>
+inline Each<T, 1 + sizeof...(Ts)> each(T first, Ts... others) {
+    return {{first, others...}};
+}
 
 template <int N>
 struct Floats {
@@ -92,8 +104,8 @@ inline vec exp2(vec x) {
 // The panels that a tile sees, in one order for all its rows.
 struct List {
     int32_t *panel, *first, *count;  // where it is stored, the position of its first key, how many keys it has
-    int32_t* part;                   // those of which some row sees but a part
-    int64_t size, parts;
+    int32_t* partial;                // those of which some row sees but a part
+    int64_t size, partials;
 
     void add(int64_t at, int64_t position, int64_t keys) {
         panel[size] = static_cast<int32_t>(at);
@@ -103,7 +115,8 @@ struct List {
     }
 };
 
-// Queries: row r sees the positions [from[r], to[r]); the rows of strip s see nothing but the panels [low[s], high[s]) of the list.
+// Queries: row r sees the positions [from[r], to[r]), which never fall from row to row; the rows of strip s see nothing but the
+// panels [low[s], high[s]) of the list.
 struct Tile {
     int64_t rows, strips;
     int64_t from[TILE], to[TILE];
@@ -249,8 +262,8 @@ void add_outer_all(const Tile& tile, const List& list, const float* weights, int
 inline void mask(float* scores, const Tile& tile, const List& list, int64_t r, int64_t low, int64_t high) {
     ivec lane;
     for (int i = 0; i < LANES; ++i) lane[i] = i;
-    for (int64_t p = 0; p < list.parts; ++p) {
-        const int64_t i = list.part[p];
+    for (int64_t p = 0; p < list.partials; ++p) {
+        const int64_t i = list.partial[p];
         if (i < low || i >= high) continue;
         const int32_t begin = static_cast<int32_t>(most(0, tile.from[r] - list.first[i]));
         const int32_t end = static_cast<int32_t>(least(tile.to[r] - list.first[i], list.count[i]));
@@ -275,11 +288,11 @@ inline float top(const float* scores, int64_t begin, int64_t end) {
     return largest(best);
 }
 
-// scores become 2^(scores - top); gives their sum.
-inline float exponentiate(float* scores, int64_t begin, int64_t end, float top) {
+// scores become 2^(scores - best); gives their sum.
+inline float exponentiate(float* scores, int64_t begin, int64_t end, float best) {
     vec total = {};
     for (int64_t i = begin; i < end; i += LANES) {
-        const vec x = exp2(load(scores + i) - top);
+        const vec x = exp2(load(scores + i) - best);
         store(scores + i, x);
         total += x;
     }
@@ -288,23 +301,24 @@ inline float exponentiate(float* scores, int64_t begin, int64_t end, float top) 
 
 // ------------------------------------------------------------------------------------------------------------ storage
 
-// A plain allocation in pieces of whole cache lines.
+// Pieces of one allocation, each of whole cache lines. Without memory it only counts.
 struct Scratch {
-    float* next;
+    float* memory;
+    int64_t used = 0;
 
     float* floats(int64_t n) {
-        float* piece = next;
-        next += (n + 15) / 16 * 16;
+        float* piece = memory ? memory + used : nullptr;
+        used += (n + 15) / 16 * 16;
         return piece;
     }
     List list(int64_t n) {
         const auto piece = [&] { return reinterpret_cast<int32_t*>(floats(n)); };
-        int32_t *panel = piece(), *first = piece(), *count = piece(), *part = piece();
-        return {panel, first, count, part, 0, 0};
+        int32_t *panel = piece(), *first = piece(), *count = piece(), *partial = piece();
+        return {panel, first, count, partial, 0, 0};
     }
 };
 
-// Where the rows of a sequence are stored: block by block in whole panels.
+// Where the rows of a history are stored: block by block in whole panels.
 inline int64_t place(const Shape& shape, int64_t position) {
     return position / shape.block * shape.block_panels() * PANEL + position % shape.block;
 }
@@ -339,60 +353,53 @@ void clear_rows(const Rows& rows, int64_t begin, int64_t end, int64_t dim) {
         for (int64_t t = begin; t < end; ++t) clear(rows[t], dim);
 }
 
-// A tensor's rows in panels.
-Rows stored(const Shape& shape, const Rows& rows, int64_t length, Scratch& scratch) {
+// A history's rows in panels: its own, or copied to `to`.
+Rows stored(const Shape& shape, const Rows& rows, int64_t length, float* to) {
     if (in_place(shape)) return rows;
     const int64_t width = shape.width();
-    float* to = scratch.floats(shape.key_panels(length) * PANEL * width);
     for_blocks(shape, length, [&](int64_t begin, int64_t end, int64_t at) { copy_rows(rows, begin, end, shape.dim, width, 1, to + at * width); });
     return {to, width};
 }
 
-// Zeros to add a gradient's rows to: in the gradient itself, or in panels.
-Rows sums(const Shape& shape, const Rows& rows, int64_t length, Scratch& scratch) {
-    const int64_t size = shape.key_panels(length) * PANEL * shape.width();
-    const Rows to = in_place(shape) ? rows : Rows{scratch.floats(size), shape.width()};
-    if (in_place(shape))
-        clear_rows(to, 0, length, shape.dim);
-    else
-        clear(to.data, size);
-    return to;
+// Zeros to add a gradient's rows to: in the gradient itself where rows are stored in place, otherwise at `to`.
+Rows sums(const Shape& shape, const Rows& gradient, int64_t length, float* to) {
+    if (in_place(shape)) {
+        clear_rows(gradient, 0, length, shape.dim);
+        return gradient;
+    }
+    clear(to, shape.key_panels(length) * PANEL * shape.width());
+    return {to, shape.width()};
 }
 
-// The same in transposed panels; what no row fills is 0.
-float* transposed(const Shape& shape, const Rows& rows, int64_t length, Scratch& scratch) {
-    const int64_t size = shape.key_panels(length) * PANEL * shape.dim;
-    float* to = scratch.floats(size);
-    if (shape.block % PANEL || length % shape.block) clear(to, size);
+// A history's rows in transposed panels; what no row fills is 0.
+const float* transposed(const Shape& shape, const Rows& rows, int64_t length, float* to) {
+    if (shape.block % PANEL || length % shape.block) clear(to, shape.key_panels(length) * PANEL * shape.dim);
     for_blocks(shape, length, [&](int64_t begin, int64_t end, int64_t at) { transpose_rows(rows, begin, end, shape.dim, at, to); });
     return to;
 }
 
-// The summaries of the blocks that have ended, as rows: given, or the mean of each block.
-float* summary_rows(const Shape& shape, const Rows& given, const Rows& rows, int64_t length, float* to) {
+inline int64_t summary_floats(const Shape& shape, int64_t length) { return shape.summary_panels(length) * PANEL * shape.width(); }
+
+// The summaries of the blocks that have ended, as rows: given, or the mean of each block. What no block fills is 0.
+Rows summary_rows(const Shape& shape, const Rows& given, const Rows& rows, int64_t length, float* to) {
     const int64_t width = shape.width(), ended = length / shape.block;
-    clear(to, shape.summary_panels(length) * PANEL * width);
-    for (int64_t c = 0; c < ended; ++c) {
+    clear(to, summary_floats(shape, length));
+    if (given.data) copy_rows(given, 0, ended, shape.dim, width, 1, to);
+    for (int64_t c = 0; c < ended && !given.data; ++c) {
         float* mean = to + c * width;
-        if (given.data) {
-            copy_rows(given, c, c + 1, shape.dim, width, 1, mean);
-            continue;
-        }
         for (int64_t t = c * shape.block; t < (c + 1) * shape.block; ++t)
             for (int64_t d = 0; d < shape.dim; ++d) mean[d] += rows[t][d];
         for (int64_t d = 0; d < shape.dim; ++d) mean[d] /= static_cast<float>(shape.block);
     }
+    return {to, width};
+}
+
+const float* transposed_summaries(const Shape& shape, const Rows& rows, int64_t length, float* to) {
+    transpose_rows(rows, 0, shape.summary_panels(length) * PANEL, shape.dim, 0, to);
     return to;
 }
 
-float* transposed_summaries(const Shape& shape, const float* rows, int64_t length, float* to) {
-    const int64_t panels = shape.summary_panels(length);
-    const Rows all = {const_cast<float*>(rows), shape.width()};
-    transpose_rows(all, 0, panels * PANEL, shape.dim, 0, to);
-    return to;
-}
-
-// The bias by position of the summary: element c + shift of it is for the query's own block minus c.
+// Biases in the order in which a list of summaries needs them: element c of of(own) is that of block c for queries in block `own`.
 struct Bias {
     float* values;
     int64_t columns;
@@ -400,9 +407,8 @@ struct Bias {
     float* of(int64_t own) const { return values ? values + columns - own : nullptr; }
 };
 
-Bias reversed(const Shape& shape, const float* bias, Scratch& scratch) {
-    if (!bias) return {nullptr, 0};
-    float* to = scratch.floats(shape.bias_columns + PANEL);
+Bias reversed(const Shape& shape, const float* bias, float* to) {
+    if (!bias) return {};
     clear(to, shape.bias_columns + PANEL);
     for (int64_t m = 0; m < shape.bias_columns; ++m) to[shape.bias_columns - 1 - m] = LOG2E * bias[m];
     return {to, shape.bias_columns};
@@ -410,12 +416,14 @@ Bias reversed(const Shape& shape, const float* bias, Scratch& scratch) {
 
 // -------------------------------------------------------------------------------------------------------- who sees what
 
-void see(Tile& tile, List& list) {
+// With the rows and the list known: every strip sees all, and the panels are found that some row sees but a part of.
+void finish(Tile& tile, List& list) {
     tile.strips = (tile.rows + STRIP - 1) / STRIP;
     for (int64_t s = 0; s < tile.strips; ++s) tile.low[s] = 0, tile.high[s] = list.size;
-    list.parts = 0;
+    list.partials = 0;
     for (int64_t i = 0; i < list.size; ++i)
-        if (list.count[i] < PANEL || list.first[i] < tile.from[tile.rows - 1] || list.first[i] + PANEL > tile.to[0]) list.part[list.parts++] = static_cast<int32_t>(i);
+        if (list.count[i] < PANEL || list.first[i] < tile.from[tile.rows - 1] || list.first[i] + PANEL > tile.to[0])
+            list.partial[list.partials++] = static_cast<int32_t>(i);
 }
 
 // Panels of the positions [from, to) of one block.
@@ -429,7 +437,7 @@ void add_block(const Shape& shape, int64_t block, int64_t from, int64_t to, int6
 
 // Strips see the panels from the one with their first row's first position to the one with their last row's last.
 void narrow(Tile& tile, List& list) {
-    see(tile, list);
+    finish(tile, list);
     for (int64_t s = 0; s < tile.strips; ++s) {
         while (list.first[tile.low[s]] + list.count[tile.low[s]] <= tile.from[tile.begin(s)]) ++tile.low[s];
         while (list.first[tile.high[s] - 1] >= tile.to[tile.end(s) - 1]) --tile.high[s];
@@ -450,7 +458,7 @@ void see_summaries(const Shape& shape, int64_t t, int64_t rows, int64_t step, Ti
     for (int64_t r = 0; r < rows; ++r) tile.from[r] = 0, tile.to[r] = (t + r * step) / shape.block;
     list.size = 0;
     for (int64_t first = 0; first < tile.to[rows - 1]; first += PANEL) list.add(first / PANEL, first, PANEL);
-    see(tile, list);
+    finish(tile, list);
 }
 
 void see_selected(const Shape& shape, int64_t length, const int32_t* choice, int64_t t, int64_t rows, Tile& tile, List& list) {
@@ -471,16 +479,16 @@ int64_t longest_list(const Shape& shape, int64_t length) {
     return most(shape.summary_panels(length), least(most(window, selected), shape.key_panels(length))) + 1;
 }
 
-// Calls do(t, rows) for every tile of the sequence.
-template <class Do>
-inline void for_tiles(const Shape& shape, int64_t length, Do act) {
+// Calls act(t, rows) for every tile of the history.
+template <class Act>
+inline void for_tiles(const Shape& shape, int64_t length, Act act) {
     for (int64_t begin = 0; begin < length; begin += shape.block)
         for (int64_t end = least(length, begin + shape.block), t = begin; t < end; t += TILE) act(t, least(TILE, end - t));
 }
 
-// Calls do(t, rows) for the part of every group in the rows [t, t + rows).
-template <class Do>
-inline void for_groups(const Shape& shape, int64_t t, int64_t rows, Do act) {
+// Calls act(t, rows) for the part of every group in the rows [t, t + rows).
+template <class Act>
+inline void for_groups(const Shape& shape, int64_t t, int64_t rows, Act act) {
     for (int64_t end = t + rows; t < end;) {
         const int64_t next = least(end, (t / shape.group + 1) * shape.group);
         act(t, next - t);
@@ -488,12 +496,31 @@ inline void for_groups(const Shape& shape, int64_t t, int64_t rows, Do act) {
     }
 }
 
+// Here the branches part: calls act(branch, t) for each, with the tile's rows from query t on and the list of what they see.
+template <class Act>
+inline void for_branches(const Shape& shape, const Head& head, int64_t t, int64_t rows, Tile& tile, List& list, Act act) {
+    if (shape.has[WINDOW]) {
+        see_window(shape, head.length, t, rows, tile, list);
+        act(WINDOW, t);
+    }
+    if (shape.has[BLOCK] && t >= shape.block) {
+        see_summaries(shape, t, rows, 1, tile, list);
+        act(BLOCK, t);
+    }
+    if (shape.has[SELECTED])
+        for_groups(shape, t, rows, [&](int64_t at, int64_t part) {
+            see_selected(shape, head.length, head.choice + at / shape.group * shape.selected, at, part, tile, list);
+            act(SELECTED, at);
+        });
+}
+
 inline float query_scale(const Shape& shape) { return LOG2E / __builtin_sqrtf(static_cast<float>(shape.dim)); }
 
 // ------------------------------------------------------------------------------------------------------------- choice
 
-void summarise(const Shape& shape, const Head& head, float* panels, float* scratch) {
-    transposed_summaries(shape, summary_rows(shape, head.block_key, head.k, head.length, scratch), head.length, panels);
+void summarise(const Shape& shape, const Head& head, float* memory) {
+    const Rows rows = summary_rows(shape, head.block_key, head.k, head.length, memory);
+    transposed_summaries(shape, rows, head.length, head.summaries);
 }
 
 // The `selected` largest of scores [0, n), equal ones by position, then in order of position; -1 behind the last.
@@ -513,38 +540,48 @@ void pick(const float* scores, int64_t n, int64_t selected, int32_t* choice, flo
     for (int64_t i = size; i < selected; ++i) choice[i] = -1;
 }
 
-void choose(const Shape& shape, const Head* heads, int64_t num_heads, int64_t begin, int64_t end, int32_t* choice, float* memory) {
-    const int64_t length = heads[0].length, width = shape.width(), panels = shape.summary_panels(length);
-    Scratch scratch = {memory};
-    float* q = scratch.floats(STRIP * width);
-    List list = scratch.list(panels + 1);
-    float* scores = scratch.floats(STRIP * (panels + 1) * PANEL);
-    float* totals = scratch.floats(STRIP * (panels + 1) * PANEL);
-    float* kept = scratch.floats(shape.selected);
-    float* first = scratch.next;
+struct ChoiceRoom {
+    Scratch scratch;
+    List list;
+    float *q, *bias, *scores, *totals, *kept;
+
+    ChoiceRoom(const Shape& shape, int64_t length, float* memory) : scratch{memory} {
+        const int64_t panels = shape.summary_panels(length) + 1;
+        list = scratch.list(panels);
+        q = scratch.floats(STRIP * shape.width());
+        bias = scratch.floats(shape.bias_columns + PANEL);
+        scores = scratch.floats(STRIP * panels * PANEL);
+        totals = scratch.floats(STRIP * panels * PANEL);
+        kept = scratch.floats(shape.selected);
+    }
+};
+
+void choose(const Shape& shape, const Head* heads, int64_t num_heads, int64_t begin, int64_t end, float* memory) {
+    ChoiceRoom room(shape, heads->length, memory);
+    List& list = room.list;
+    const int64_t width = shape.width();
     for (int64_t g = begin; g < end; g += STRIP) {
         const int64_t rows = least(STRIP, end - g);
         Tile tile;
         see_summaries(shape, g * shape.group, rows, shape.group, tile, list);
         const int64_t ld = leading(list);
-        clear(totals, rows * ld);
+        clear(room.totals, rows * ld);
         for (int64_t h = 0; h < num_heads; ++h) {
-            scratch.next = first;
             const Head& head = heads[h];
             const Rows& from = head.block_query.data ? head.block_query : head.q;
-            copy_rows({from[g * shape.group], from.stride * shape.group}, 0, rows, shape.dim, width, query_scale(shape), q);
-            const Bias bias = reversed(shape, head.bias, scratch);
-            score(tile, list, q, width, shape.dim, head.summaries, scores, ld);
+            copy_rows({from[g * shape.group], from.stride * shape.group}, 0, rows, shape.dim, width, query_scale(shape), room.q);
+            const Bias bias = reversed(shape, head.bias, room.bias);
+            score(tile, list, room.q, width, shape.dim, head.summaries, room.scores, ld);
             for (int64_t r = 0; r < rows; ++r) {
                 if (tile.to[r] == 0) continue;
-                float *row = scores + r * ld, *total = totals + r * ld;
+                float *row = room.scores + r * ld, *total = room.totals + r * ld;
                 if (bias.values) add(row, bias.of(tile.to[r]), list.size * PANEL);
                 mask(row, tile, list, r, 0, list.size);
                 const float share = 1 / exponentiate(row, 0, list.size * PANEL, top(row, 0, list.size * PANEL));
                 for (int64_t c = 0; c < list.size * PANEL; c += LANES) store(total + c, load(total + c) + share * load(row + c));
             }
         }
-        for (int64_t r = 0; r < rows; ++r) pick(totals + r * ld, tile.to[r], shape.selected, choice + (g + r) * shape.selected, kept);
+        for (int64_t r = 0; r < rows; ++r) pick(room.totals + r * ld, tile.to[r], shape.selected, heads->choice + (g + r) * shape.selected, room.kept);
     }
 }
 
@@ -552,98 +589,106 @@ void choose(const Shape& shape, const Head* heads, int64_t num_heads, int64_t be
 
 inline float gate(const Head& head, int64_t t, int branch) { return head.gates.data ? head.gates[t][branch] : 1.0f; }
 
+// What a branch reads, as rows and as transposed panels, and where the gradients of that are summed.
+struct Source {
+    const float *transposed_keys, *transposed_values;
+    Rows keys, values, d_keys, d_values;
+    Bias bias, d_bias;
+};
+
 // One branch of one tile, added to out.
-void attend(const Shape& shape, const Head& head, int branch, int64_t t, const Tile& tile, const List& list, const float* q, const float* keys,
-            const Rows& values, const float* bias, float* scores, float* out) {
+void attend(const Shape& shape, const Head& head, int branch, int64_t t, const Tile& tile, const List& list, const Source& source, const float* q,
+            float* scores, float* out) {
     const int64_t width = shape.width(), ld = leading(list);
+    const float* bias = source.bias.of(t / shape.block);
     float scale[TILE];
-    score(tile, list, q, width, shape.dim, keys, scores, ld);
+    score(tile, list, q, width, shape.dim, source.transposed_keys, scores, ld);
     for (int64_t s = 0; s < tile.strips; ++s)
         for (int64_t r = tile.begin(s); r < tile.end(s); ++r) {
-            float* row = scores + r * ld;
+            float *row = scores + r * ld, *softmax = head.softmax[t + r] + 2 * branch;
             if (bias) add(row, bias, list.size * PANEL);
             mask(row, tile, list, r, tile.low[s], tile.high[s]);
-            const float best = top(row, tile.low[s] * PANEL, tile.high[s] * PANEL);
-            const float share = 1 / exponentiate(row, tile.low[s] * PANEL, tile.high[s] * PANEL, best);
-            head.normal[t + r][2 * branch] = best, head.normal[t + r][2 * branch + 1] = share;
-            scale[r] = share * gate(head, t + r, branch);
+            softmax[0] = top(row, tile.low[s] * PANEL, tile.high[s] * PANEL);
+            softmax[1] = 1 / exponentiate(row, tile.low[s] * PANEL, tile.high[s] * PANEL, softmax[0]);
+            scale[r] = softmax[1] * gate(head, t + r, branch);
         }
-    weigh_all(tile, list, scores, ld, values, scale, out, width);
+    weigh_all(tile, list, scores, ld, source.values, scale, out, width);
 }
+
+struct ForwardRoom {
+    Scratch scratch;
+    List list;
+    float *keys, *values, *summaries, *bias, *scores, *q, *block_q, *out;
+
+    ForwardRoom(const Shape& shape, int64_t length, float* memory) : scratch{memory} {
+        const int64_t panels = longest_list(shape, length), tile = TILE * shape.width();
+        list = scratch.list(panels);
+        keys = scratch.floats(shape.key_panels(length) * PANEL * shape.dim);
+        values = in_place(shape) ? nullptr : scratch.floats(shape.key_panels(length) * PANEL * shape.width());
+        summaries = scratch.floats(summary_floats(shape, length));
+        bias = scratch.floats(shape.bias_columns + PANEL);
+        scores = scratch.floats(TILE * (panels + 1) * PANEL);
+        q = scratch.floats(tile), block_q = scratch.floats(tile), out = scratch.floats(tile);
+    }
+};
 
 void forward(const Shape& shape, const Head& head, float* memory) {
     const int64_t width = shape.width(), length = head.length;
-    const bool events = shape.has[WINDOW] || shape.has[SELECTED];
-    Scratch scratch = {memory};
-    const float* keys = events ? transposed(shape, head.k, length, scratch) : nullptr;
-    const Rows values = events ? stored(shape, head.v, length, scratch) : Rows{};
-    Rows summaries = {};
-    if (shape.has[BLOCK])
-        summaries = {summary_rows(shape, head.block_value, head.v, length, scratch.floats(shape.summary_panels(length) * PANEL * width)), width};
-    const Bias bias = reversed(shape, head.bias, scratch);
-    List list = scratch.list(longest_list(shape, length));
-    float* scores = scratch.floats(TILE * (longest_list(shape, length) + 1) * PANEL);
-    float* q = scratch.floats(TILE * width);
-    float* block_q = head.block_query.data ? scratch.floats(TILE * width) : q;
-    float* out = scratch.floats(TILE * width);
+    ForwardRoom room(shape, length, memory);
+    Source events = {}, summaries = {};
+    if (shape.has[WINDOW] || shape.has[SELECTED]) {
+        events.transposed_keys = transposed(shape, head.k, length, room.keys);
+        events.values = stored(shape, head.v, length, room.values);
+    }
+    if (shape.has[BLOCK]) {
+        summaries.transposed_keys = head.summaries;
+        summaries.values = summary_rows(shape, head.block_value, head.v, length, room.summaries);
+        summaries.bias = reversed(shape, head.bias, room.bias);
+    }
+    const float* block_q = head.block_query.data ? room.block_q : room.q;
     Tile tile;
     for_tiles(shape, length, [&](int64_t t, int64_t rows) {
-        const int64_t own = t / shape.block;
-        copy_rows(head.q, t, t + rows, shape.dim, width, query_scale(shape), q);
+        copy_rows(head.q, t, t + rows, shape.dim, width, query_scale(shape), room.q);
         fetch(head.q, t + rows, least(length, t + rows + TILE), shape.dim);
-        if (head.block_query.data) copy_rows(head.block_query, t, t + rows, shape.dim, width, query_scale(shape), block_q);
-        clear(out, rows * width);
-        clear_rows(head.normal, t, t + rows, 2 * BRANCHES);  // of a branch in which nothing is seen
-        if (shape.has[WINDOW]) {
-            see_window(shape, length, t, rows, tile, list);
-            attend(shape, head, WINDOW, t, tile, list, q, keys, values, nullptr, scores, out);
-        }
-        if (shape.has[BLOCK] && own > 0) {
-            see_summaries(shape, t, rows, 1, tile, list);
-            attend(shape, head, BLOCK, t, tile, list, block_q, head.summaries, summaries, bias.of(own), scores, out);
-        }
-        if (shape.has[SELECTED])
-            for_groups(shape, t, rows, [&](int64_t at, int64_t part) {
-                see_selected(shape, length, head.choice + at / shape.group * shape.selected, at, part, tile, list);
-                attend(shape, head, SELECTED, at, tile, list, q + (at - t) * width, keys, values, nullptr, scores, out + (at - t) * width);
-            });
-        for (int64_t r = 0; r < rows; ++r) __builtin_memcpy(head.out[t + r], out + r * width, shape.dim * sizeof(float));
+        if (head.block_query.data) copy_rows(head.block_query, t, t + rows, shape.dim, width, query_scale(shape), room.block_q);
+        clear(room.out, rows * width);
+        clear_rows(head.softmax, t, t + rows, 2 * BRANCHES);  // of a branch in which nothing is seen
+        for_branches(shape, head, t, rows, tile, room.list, [&](int branch, int64_t at) {
+            const int64_t skipped = (at - t) * width;
+            const Source& source = branch == BLOCK ? summaries : events;
+            attend(shape, head, branch, at, tile, room.list, source, (branch == BLOCK ? block_q : room.q) + skipped, room.scores, room.out + skipped);
+        });
+        for (int64_t r = 0; r < rows; ++r) __builtin_memcpy(head.out[t + r], room.out + r * width, shape.dim * sizeof(float));
     });
     clear_rows(head.out, length, head.rows, shape.dim);
-    clear_rows(head.normal, length, head.rows, 2 * BRANCHES);
+    clear_rows(head.softmax, length, head.rows, 2 * BRANCHES);
 }
 
 // ----------------------------------------------------------------------------------------------------------- backward
 
-// Keys of a branch with their values, as backward reads them, and the sums of their gradients.
-struct Side {
-    Rows keys;
-    const float *transposed_keys, *transposed_values;
-    Rows d_keys, d_values;
-};
-
-void attend_backward(const Shape& shape, const Head& head, int branch, int64_t t, const Tile& tile, const List& list, const float* q, const float* d_out,
-                     const Side& side, const float* bias, float* d_bias, float* weights, float* gradients, float* d_q) {
-    const int64_t width = shape.width(), ld = leading(list);
-    float scale[TILE];
-    score(tile, list, q, width, shape.dim, side.transposed_keys, weights, ld);
-    score(tile, list, d_out, width, shape.dim, side.transposed_values, gradients, ld);
+void attend_backward(const Shape& shape, const Head& head, int branch, int64_t t, const Tile& tile, const List& list, const Source& source, const float* q,
+                     const float* d_out, float* weights, float* gradients, float* d_q) {
+    const int64_t width = shape.width(), ld = leading(list), own = t / shape.block;
+    const float* bias = source.bias.of(own);
+    float *d_bias = source.d_bias.of(own), scale[TILE];
+    score(tile, list, q, width, shape.dim, source.transposed_keys, weights, ld);
+    score(tile, list, d_out, width, shape.dim, source.transposed_values, gradients, ld);
     for (int64_t s = 0; s < tile.strips; ++s)
         for (int64_t r = tile.begin(s); r < tile.end(s); ++r) {
             const int64_t begin = tile.low[s] * PANEL, end = tile.high[s] * PANEL;
             float *row = weights + r * ld, *gradient = gradients + r * ld;
+            const float* softmax = head.softmax[t + r] + 2 * branch;
             if (bias) add(row, bias, list.size * PANEL);
             mask(row, tile, list, r, tile.low[s], tile.high[s]);
-            const float best = head.normal[t + r][2 * branch], share = head.normal[t + r][2 * branch + 1];
-            const float factor = share * gate(head, t + r, branch);
             vec total = {};
             for (int64_t i = begin; i < end; i += LANES) {
-                const vec x = exp2(load(row + i) - best);
+                const vec x = exp2(load(row + i) - softmax[0]);
                 store(row + i, x);
                 total += x * load(gradient + i);
             }
-            const float mean = share * sum(total);  // output times upstream gradient
+            const float mean = softmax[1] * sum(total);  // output times upstream gradient
             if (head.d_gates.data) head.d_gates[t + r][branch] = mean;
+            const float factor = softmax[1] * gate(head, t + r, branch);
             for (int64_t i = begin; i < end; i += LANES) {
                 const vec weight = factor * load(row + i);
                 store(row + i, weight);
@@ -652,12 +697,34 @@ void attend_backward(const Shape& shape, const Head& head, int branch, int64_t t
             scale[r] = LN2 * query_scale(shape);
             if (d_bias) add(d_bias, gradient, list.size * PANEL);
         }
-    add_outer_all(tile, list, weights, ld, d_out, width, side.d_values);
-    add_outer_all(tile, list, gradients, ld, q, width, side.d_keys);
-    weigh_all(tile, list, gradients, ld, side.keys, scale, d_q, width);
+    add_outer_all(tile, list, weights, ld, d_out, width, source.d_values);
+    add_outer_all(tile, list, gradients, ld, q, width, source.d_keys);
+    weigh_all(tile, list, gradients, ld, source.keys, scale, d_q, width);
 }
 
-// to[t] = factor * (events' sum of t + block's sum / block); blocks that have not ended were seen by nobody.
+struct BackwardRoom {
+    Scratch scratch;
+    List list;
+    float *keys, *transposed_keys, *transposed_values, *d_keys, *d_values;
+    float *summary_keys, *summary_values, *transposed_summary_values, *d_summary_keys, *d_summary_values, *bias, *d_bias;
+    float *weights, *gradients, *q, *d_q, *block_q, *d_block_q, *d_out;
+
+    BackwardRoom(const Shape& shape, int64_t length, float* memory) : scratch{memory} {
+        const int64_t panels = longest_list(shape, length), tile = TILE * shape.width();
+        list = scratch.list(panels);
+        for (float** piece : each(&transposed_keys, &transposed_values)) *piece = scratch.floats(shape.key_panels(length) * PANEL * shape.dim);
+        for (float** piece : each(&keys, &d_keys, &d_values))
+            *piece = in_place(shape) ? nullptr : scratch.floats(shape.key_panels(length) * PANEL * shape.width());
+        for (float** piece : each(&summary_keys, &summary_values, &transposed_summary_values, &d_summary_keys, &d_summary_values))
+            *piece = scratch.floats(summary_floats(shape, length));
+        for (float** piece : each(&bias, &d_bias)) *piece = scratch.floats(shape.bias_columns + PANEL);
+        for (float** piece : each(&weights, &gradients)) *piece = scratch.floats(TILE * (panels + 1) * PANEL);
+        for (float** piece : each(&q, &d_q, &block_q, &d_block_q, &d_out)) *piece = scratch.floats(tile);
+    }
+};
+
+// to[t] = factor * (events' sum of t + block's sum / block); blocks that have not ended were seen by nobody. Where rows are
+// stored in place, `events` is `to`.
 void write_gradient(const Shape& shape, int64_t length, float factor, const Rows& events, const Rows& summaries, const Rows& to) {
     const float part = factor / static_cast<float>(shape.block);
     for (int64_t t = 0; t < length; ++t) {
@@ -678,91 +745,77 @@ void write_gradient(const Shape& shape, int64_t length, float factor, const Rows
 
 void backward(const Shape& shape, const Head& head, float* memory) {
     const int64_t width = shape.width(), length = head.length;
-    const int64_t summary_size = shape.summary_panels(length) * PANEL * width;
-    const bool events = shape.has[WINDOW] || shape.has[SELECTED];
-    Scratch scratch = {memory};
-    const auto zeros = [&](int64_t n) {
-        float* piece = scratch.floats(n);
-        clear(piece, n);
-        return piece;
+    BackwardRoom room(shape, length, memory);
+    const auto zeros = [&](float* piece) {
+        clear(piece, summary_floats(shape, length));
+        return Rows{piece, width};
     };
-    Side side = {}, summary = {};
-    if (events)
-        side = {stored(shape, head.k, length, scratch), transposed(shape, head.k, length, scratch), transposed(shape, head.v, length, scratch),
-                sums(shape, head.d_k, length, scratch), sums(shape, head.d_v, length, scratch)};
-    if (shape.has[BLOCK]) {
-        const float* value = summary_rows(shape, head.block_value, head.v, length, scratch.floats(summary_size));
-        summary = {{summary_rows(shape, head.block_key, head.k, length, scratch.floats(summary_size)), width},
-                   head.summaries,
-                   transposed_summaries(shape, value, length, scratch.floats(summary_size)),
-                   {zeros(summary_size), width},
-                   {zeros(summary_size), width}};
+    Source events = {}, summaries = {};
+    if (shape.has[WINDOW] || shape.has[SELECTED]) {
+        events.keys = stored(shape, head.k, length, room.keys);
+        events.transposed_keys = transposed(shape, head.k, length, room.transposed_keys);
+        events.transposed_values = transposed(shape, head.v, length, room.transposed_values);
+        events.d_keys = sums(shape, head.d_k, length, room.d_keys);
+        events.d_values = sums(shape, head.d_v, length, room.d_values);
     }
-    const Bias bias = reversed(shape, head.bias, scratch);
-    const Bias d_bias = {head.d_bias ? zeros(shape.bias_columns + PANEL) : nullptr, shape.bias_columns};
-    List list = scratch.list(longest_list(shape, length));
-    float* weights = scratch.floats(TILE * (longest_list(shape, length) + 1) * PANEL);
-    float* gradients = scratch.floats(TILE * (longest_list(shape, length) + 1) * PANEL);
-    float *q = scratch.floats(TILE * width), *d_q = scratch.floats(TILE * width), *d_out = scratch.floats(TILE * width);
+    if (shape.has[BLOCK]) {
+        const Rows values = summary_rows(shape, head.block_value, head.v, length, room.summary_values);
+        summaries.keys = summary_rows(shape, head.block_key, head.k, length, room.summary_keys);
+        summaries.transposed_keys = head.summaries;
+        summaries.transposed_values = transposed_summaries(shape, values, length, room.transposed_summary_values);
+        summaries.d_keys = zeros(room.d_summary_keys);
+        summaries.d_values = zeros(room.d_summary_values);
+        summaries.bias = reversed(shape, head.bias, room.bias);
+    }
+    if (head.d_bias) {
+        clear(room.d_bias, shape.bias_columns + PANEL);
+        summaries.d_bias = {room.d_bias, shape.bias_columns};
+    }
     const bool apart = head.block_query.data != nullptr;
-    float *block_q = apart ? scratch.floats(TILE * width) : q, *d_block_q = apart ? scratch.floats(TILE * width) : d_q;
+    const float* block_q = apart ? room.block_q : room.q;
+    float* d_block_q = apart ? room.d_block_q : room.d_q;
     Tile tile;
     for_tiles(shape, length, [&](int64_t t, int64_t rows) {
-        const int64_t own = t / shape.block;
-        copy_rows(head.q, t, t + rows, shape.dim, width, query_scale(shape), q);
-        copy_rows(head.d_out, t, t + rows, shape.dim, width, 1, d_out);
+        copy_rows(head.q, t, t + rows, shape.dim, width, query_scale(shape), room.q);
+        copy_rows(head.d_out, t, t + rows, shape.dim, width, 1, room.d_out);
         fetch(head.q, t + rows, least(length, t + rows + TILE), shape.dim);
         fetch(head.d_out, t + rows, least(length, t + rows + TILE), shape.dim);
-        clear(d_q, rows * width);
+        clear(room.d_q, rows * width);
         if (apart) {
-            copy_rows(head.block_query, t, t + rows, shape.dim, width, query_scale(shape), block_q);
-            clear(d_block_q, rows * width);
+            copy_rows(head.block_query, t, t + rows, shape.dim, width, query_scale(shape), room.block_q);
+            clear(room.d_block_q, rows * width);
         }
         clear_rows(head.d_gates, t, t + rows, BRANCHES);
-        if (shape.has[WINDOW]) {
-            see_window(shape, length, t, rows, tile, list);
-            attend_backward(shape, head, WINDOW, t, tile, list, q, d_out, side, nullptr, nullptr, weights, gradients, d_q);
-        }
-        if (shape.has[BLOCK] && own > 0) {
-            see_summaries(shape, t, rows, 1, tile, list);
-            attend_backward(shape, head, BLOCK, t, tile, list, block_q, d_out, summary, bias.of(own), d_bias.of(own), weights, gradients,
-                            d_block_q);
-        }
-        if (shape.has[SELECTED])
-            for_groups(shape, t, rows, [&](int64_t at, int64_t part) {
-                const int64_t skipped = (at - t) * width;
-                see_selected(shape, length, head.choice + at / shape.group * shape.selected, at, part, tile, list);
-                attend_backward(shape, head, SELECTED, at, tile, list, q + skipped, d_out + skipped, side, nullptr, nullptr, weights, gradients, d_q + skipped);
-            });
+        for_branches(shape, head, t, rows, tile, room.list, [&](int branch, int64_t at) {
+            const int64_t skipped = (at - t) * width;
+            const bool block = branch == BLOCK;
+            attend_backward(shape, head, branch, at, tile, room.list, block ? summaries : events, (block ? block_q : room.q) + skipped, room.d_out + skipped,
+                            room.weights, room.gradients, (block ? d_block_q : room.d_q) + skipped);
+        });
         for (int64_t r = 0; r < rows; ++r) {
-            __builtin_memcpy(head.d_q[t + r], d_q + r * width, shape.dim * sizeof(float));
-            if (apart) __builtin_memcpy(head.d_block_query[t + r], d_block_q + r * width, shape.dim * sizeof(float));
+            __builtin_memcpy(head.d_q[t + r], room.d_q + r * width, shape.dim * sizeof(float));
+            if (apart) __builtin_memcpy(head.d_block_query[t + r], room.d_block_q + r * width, shape.dim * sizeof(float));
         }
     });
     // q was scaled into powers of 2, so what it has added to the keys is 1 / ln 2 too large
-    write_gradient(shape, length, LN2, side.d_keys, head.block_key.data ? Rows{} : summary.d_keys, head.d_k);
-    write_gradient(shape, length, 1, side.d_values, head.block_value.data ? Rows{} : summary.d_values, head.d_v);
+    write_gradient(shape, length, LN2, events.d_keys, head.block_key.data ? Rows{} : summaries.d_keys, head.d_k);
+    write_gradient(shape, length, 1, events.d_values, head.block_value.data ? Rows{} : summaries.d_values, head.d_v);
     for (int64_t c = 0; c < head.blocks; ++c) {
-        const int64_t seen = (c + 1) * shape.block <= length && shape.has[BLOCK];
+        const bool seen = (c + 1) * shape.block <= length && shape.has[BLOCK];
         for (int64_t d = 0; d < shape.dim; ++d) {
-            if (head.d_block_key.data) head.d_block_key[c][d] = seen ? LN2 * summary.d_keys[c][d] : 0;
-            if (head.d_block_value.data) head.d_block_value[c][d] = seen ? summary.d_values[c][d] : 0;
+            if (head.d_block_key.data) head.d_block_key[c][d] = seen ? LN2 * summaries.d_keys[c][d] : 0;
+            if (head.d_block_value.data) head.d_block_value[c][d] = seen ? summaries.d_values[c][d] : 0;
         }
     }
-    for (int64_t m = 0; head.d_bias && m < shape.bias_columns; ++m) head.d_bias[m] = d_bias.values[shape.bias_columns - 1 - m];
-    const Rows of_width_dim[] = {head.d_q, head.d_k, head.d_v, head.d_block_query};
-    for (const Rows& rows : of_width_dim) clear_rows(rows, length, head.rows, shape.dim);
+    for (int64_t m = 0; head.d_bias && m < shape.bias_columns; ++m) head.d_bias[m] = room.d_bias[shape.bias_columns - 1 - m];
+    for (const Rows* rows : each(&head.d_q, &head.d_k, &head.d_v, &head.d_block_query)) clear_rows(*rows, length, head.rows, shape.dim);
     clear_rows(head.d_gates, length, head.rows, BRANCHES);
 }
 
 int64_t scratch(const Shape& shape, int64_t length, bool backward) {
-    const int64_t width = shape.width(), panel = PANEL * width, list = longest_list(shape, length), slack = 64 * 32;
-    const int64_t keys = shape.key_panels(length) * panel, summaries = (shape.summary_panels(length) + 1) * panel;
-    const int64_t tile = TILE * (list + 1) * PANEL, rows = TILE * width, lists = 4 * (list + PANEL), bias = shape.bias_columns + 2 * PANEL;
-    const int64_t choosing = 3 * (STRIP * (list + 1) * PANEL) + STRIP * width + lists + shape.selected + bias;
-    const int64_t copies = in_place(shape) ? 0 : backward ? 3 : 1, transposed = backward ? 2 : 1;
-    return (copies + transposed) * keys + (backward ? 6 * summaries + 2 * tile + 5 * rows + 2 * bias : 2 * summaries + tile + 3 * rows + bias) + lists +
-           choosing + slack;
+    const int64_t summarising = summary_floats(shape, length), choosing = ChoiceRoom(shape, length, nullptr).scratch.used;
+    const int64_t attending = backward ? BackwardRoom(shape, length, nullptr).scratch.used : ForwardRoom(shape, length, nullptr).scratch.used;
+    return most(attending, most(choosing, summarising));
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ constexpr int64_t STRIP = 8;
 
 enum Branch : int { WINDOW, BLOCK, SELECTED, BRANCHES };
 
-// One head of one sequence of a tensor; null where the call has no such tensor.
+// One head of one history of a tensor; null where the call has no such tensor.
 struct Rows {
     float* data;
     int64_t stride;  // floats from row to row
@@ -35,28 +35,28 @@ struct Shape {
     int64_t summary_panels(int64_t length) const { return (blocks(length) + PANEL - 1) / PANEL; }
 };
 
-// One head of one sequence. `normal` holds, for each row and branch, the largest logit (in powers of 2) and one over the sum.
+// One head of one history. `softmax` holds, for each row and branch, the largest logit (in powers of 2) and one over the sum of what
+// is relative to it: two numbers, since the logarithm of the sum beside a logit of 10^4 would lose its digits.
 struct Head {
     int64_t length, rows, blocks;  // events; rows and blocks that the tensors have, cleared beyond the events
     Rows q, k, v, gates, out;
     Rows block_query, block_key, block_value;
     const float* bias;
-    Rows normal;
-    const int32_t* choice;   // (groups, selected), -1 behind the last
-    const float* summaries;  // keys of the blocks, transposed panels; the driver has them made before
+    Rows softmax;
+    int32_t* choice;   // (groups, selected), -1 behind the last
+    float* summaries;  // keys of the blocks, transposed panels
     Rows d_out, d_q, d_k, d_v, d_gates, d_block_query, d_block_key, d_block_value;
     float* d_bias;
 };
 
 struct Tiles {
     const char* name;
-    // Transposed panels of the block summaries of one head.
-    void (*summarise)(const Shape&, const Head&, float* panels, float* scratch);
-    // The choice of groups [begin, end) of one sequence, of all its heads.
-    void (*choose)(const Shape&, const Head* heads, int64_t num_heads, int64_t begin, int64_t end, int32_t* choice, float* scratch);
+    // Fills the summaries of a head; then choose, for the groups [begin, end) of one history, the choice of all its heads.
+    void (*summarise)(const Shape&, const Head&, float* scratch);
+    void (*choose)(const Shape&, const Head* heads, int64_t num_heads, int64_t begin, int64_t end, float* scratch);
     void (*forward)(const Shape&, const Head&, float* scratch);
     void (*backward)(const Shape&, const Head&, float* scratch);
-    // Floats of scratch that the functions above need for a sequence of that length.
+    // Floats of scratch that the functions above need for a history of that length.
     int64_t (*scratch)(const Shape&, int64_t length, bool backward);
 };
 
