@@ -1,7 +1,8 @@
 """Who sees what: the rule of each branch as one predicate over positions.
 
-Positions count from 0 at the start of a history; blocks and groups are runs of positions. The predicates broadcast, so the
-literal form asks for all pairs at once and the fast forms for a tile.
+Positions count from 0 at the start of a history; blocks and groups are runs of positions. The predicates broadcast: the
+literal form asks for all pairs at once, the blocked one for a tile. ``step`` and the native form follow the same rules by
+slices and counts of their own; tests hold them to the literal form.
 
 Source: MUFASA (arXiv 2508.09664), sparse attention-guided alignment; rules as docs/papers/mufasa.md states them.
 """

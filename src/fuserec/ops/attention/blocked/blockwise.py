@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from fuserec.ops.attention.blocked.tiles import MAX_SCORES, attend, attend_backward, spans
-from fuserec.shapes import Float, Int
+from fuserec.ops.attention.visibility import in_earlier_block
+from fuserec.shapes import Bool, Float, Int
 
 __all__ = ["add_blockwise", "add_blockwise_backward"]
 
@@ -42,8 +43,9 @@ def add_blockwise(
         gate: (N, L, 1).
         block: events in a block.
     """
-    for some, rows, seen, distance_RS in _runs(query, bias, block):
-        o = attend(query[some, rows], key[some, seen], value[some, seen], _added(bias, distance_RS, block))
+    for some, rows, seen, distance_RS, visible_RS in _runs(query, bias, block):
+        added = _added(bias, distance_RS, visible_RS, block)
+        o = attend(query[some, rows], key[some, seen], value[some, seen], added)
         out[some, rows].addcmul_(o, gate[some, rows])
 
 
@@ -66,13 +68,13 @@ def add_blockwise_backward(
 ) -> None:
     """Add the gradients of what `add_blockwise` adds to those of query, key, value, bias (if wanted) and gate."""
     into_query, into_key, into_value, into_bias, into_gate = into
-    for some, rows, seen, distance_RS in _runs(query, bias, block):
+    for some, rows, seen, distance_RS, visible_RS in _runs(query, bias, block):
         grad_query, grad_key, grad_value, grad_gate, grad_scores_TMS = attend_backward(
             grad[some, rows],
             query[some, rows],
             key[some, seen],
             value[some, seen],
-            _added(bias, distance_RS, block),
+            _added(bias, distance_RS, visible_RS, block),
             gate[some, rows],
         )
         into_query[some, rows].add_(grad_query)
@@ -83,13 +85,13 @@ def add_blockwise_backward(
             H, (R, S) = len(into_bias), distance_RS.shape
             gated = gate[some, rows].reshape(-1, 1, block) @ grad_scores_TMS.view(-1, block, S)
             by_distance = gated.view(-1, H, R * S).sum(0)
-            into_bias.scatter_add_(1, distance_RS.clamp(min=0).view(1, -1).expand(H, -1), by_distance)
+            into_bias.scatter_add_(1, distance_RS.view(1, -1).expand(H, -1), by_distance)
 
 
 def _runs(
     query: Float[Tensor, "N L D"], bias: Float[Tensor, "H M"], block: int
-) -> Iterator[tuple[slice, slice, slice, Int[Tensor, "R S"]]]:
-    """Sequences, their queries, the summaries that one of these sees, and how far back they are, less one.
+) -> Iterator[tuple[slice, slice, slice, Int[Tensor, "R S"], Bool[Tensor, "R S"]]]:
+    """Sequences, their queries, the summaries that one of these sees, how far back they are less one, and who sees them.
 
     A run has all heads of a sequence, and of several where their scores fit.
     """
@@ -98,17 +100,19 @@ def _runs(
     first = 1
     while first < C:
         stop = min(first + max(min(MAX_SCORES // (H * block * first), _MAX_BLOCKS), 1), C)
-        own_R1 = torch.arange(first, stop, device=query.device)[:, None]
-        distance_RS = own_R1 - 1 - torch.arange(stop - 1, device=query.device)
+        first_R1 = torch.arange(first * block, stop * block, block, device=query.device)[:, None]
+        pooled_S = torch.arange(stop - 1, device=query.device)
+        distance_RS = (first_R1 // block - 1 - pooled_S).clamp(min=0)
+        visible_RS = in_earlier_block(first_R1, pooled_S, block)
         for start, count in spans(N // H, MAX_SCORES // (H * block * (stop - first) * (stop - 1))):
             some, rows = slice(start * H, (start + count) * H), slice(first * block, stop * block)
-            yield some, rows, slice(stop - 1), distance_RS
+            yield some, rows, slice(stop - 1), distance_RS, visible_RS
         first = stop
 
 
 def _added(
-    bias: Float[Tensor, "H M"], distance_RS: Int[Tensor, "R S"], block: int
+    bias: Float[Tensor, "H M"], distance_RS: Int[Tensor, "R S"], visible_RS: Bool[Tensor, "R S"], block: int
 ) -> Float[Tensor, "H R l S"]:
     """The bias of every summary that is seen, minus infinity for one that is not."""
-    added_HRS = bias[:, distance_RS.clamp(min=0)].masked_fill_(distance_RS < 0, -torch.inf)
+    added_HRS = bias[:, distance_RS].masked_fill_(~visible_RS, -torch.inf)
     return added_HRS[:, :, None].expand(-1, -1, block, -1)

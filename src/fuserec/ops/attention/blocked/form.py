@@ -1,8 +1,8 @@
 """Multi-granularity sparse attention in plain PyTorch, fast: memory linear in the history, any device.
 
 Every branch goes over tiles: products of a few queries with just the keys that they need, small enough for a cache. Backward
-makes the weights again, so of a call only its inputs and the choice of blocks are kept, and the gates cost no pass of their
-own. Histories are filled up to whole blocks: what stands behind the end is seen by nobody.
+makes the weights again: kept are the inputs, laid out in whole blocks, the summaries and the choice. The gates cost no pass
+of their own. What fills the last block up stands behind the end, and is seen by nobody.
 
 Source: MUFASA (arXiv 2508.09664), sparse attention-guided alignment; rules as docs/papers/mufasa.md states them.
 
