@@ -82,39 +82,34 @@ class _Call(ctypes.Structure):
 
 
 @cache
-def _library(path: str) -> ctypes.CDLL:
-    library = ctypes.CDLL(path)
-    library.fuserec_attention.argtypes = [ctypes.POINTER(_Call), ctypes.c_char_p, ctypes.c_int]
-    library.fuserec_attention.restype = ctypes.c_int
-    library.fuserec_attention_best.restype = ctypes.c_char_p
-    return library
-
-
-@cache
-def _loaded() -> ctypes.CDLL:
+def _library() -> ctypes.CDLL:
     path = compiled.built(LIBRARY)
     if path is None:
         raise ConfigError(
             "the native form of attention is not compiled here; run `fuserec build-native`, or use implementation='blocked'"
         )
     try:
-        return _library(str(path))
+        library = ctypes.CDLL(str(path))
     except OSError as error:
         raise ConfigError(
             f"the native form of attention does not load: {error}; run `fuserec build-native --clean` and "
             "`fuserec build-native`, or use implementation='blocked'"
         ) from error
+    library.fuserec_attention.argtypes = [ctypes.POINTER(_Call), ctypes.c_char_p, ctypes.c_int]
+    library.fuserec_attention.restype = ctypes.c_int
+    library.fuserec_attention_best.restype = ctypes.c_char_p
+    return library
 
 
 def built() -> bool:
     """The library is compiled on this machine, for its processor."""
     # asking anew takes a millisecond, so only before it is loaded
-    return _loaded.cache_info().currsize > 0 or compiled.built(LIBRARY) is not None
+    return _library.cache_info().currsize > 0 or compiled.built(LIBRARY) is not None
 
 
 def best_instruction_set() -> str:
     """What calls use here unless told otherwise: "avx512", "avx2" or "plain"."""
-    return str(_loaded().fuserec_attention_best().decode())
+    return str(_library().fuserec_attention_best().decode())
 
 
 def call(
@@ -142,7 +137,7 @@ def call(
         ConfigError: the library is not compiled, or the instruction set is unknown.
         MemoryError: there is not enough memory.
     """
-    library = _loaded()
+    library = _library()
     packed, q, bias = offsets is not None, tensors["q"], tensors["bias"]
     assert q is not None
     it = _Call(
