@@ -132,8 +132,11 @@ def test_what_fits_together_is_accepted_packed() -> None:
             {"summaries": Summaries(bias=zeros(2, 2, dtype=torch.float64))},
             "expected block_bias of torch.float32 on cpu as q is, got torch.float64 on cpu",
         ),
-        ({"q": zeros(2, 2, 20, 6, dtype=torch.bfloat16)}, "expected float32 or float64, got torch.bfloat16"),
-        ({"q": zeros(2, 2, 20, 6, dtype=torch.int64)}, "expected float32 or float64, got torch.int64"),
+        (
+            {"q": zeros(2, 2, 20, 6, dtype=torch.bfloat16)},
+            "expected q of float32 or float64, got torch.bfloat16",
+        ),
+        ({"q": zeros(2, 2, 20, 6, dtype=torch.int64)}, "expected q of float32 or float64, got torch.int64"),
         ({"q": zeros(2, 0, 20, 6)}, "expected at least one head of width 1, got (2, 0, 20, 6)"),
         ({"q": zeros(2, 2, 20, 0)}, "expected at least one head of width 1, got (2, 2, 20, 0)"),
     ],

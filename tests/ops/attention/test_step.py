@@ -323,9 +323,10 @@ def test_summaries_are_given_for_every_block_or_for_none() -> None:
 
 def test_sizes_out_of_range_are_refused() -> None:
     pattern: dict[str, Any] = {"window": 3, "block": 4, "selected": 2, "group": 2}
-    with pytest.raises(ConfigError, match="num_heads must be at least 1, got 0"):
-        History(0, D, **pattern)
-    with pytest.raises(ConfigError, match="capacity must be at least 1, got 0"):
+    for wrong in (0, True, 1.5):
+        with pytest.raises(ConfigError, match=f"num_heads must be a whole number of at least 1, got {wrong}"):
+            History(wrong, D, **pattern)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="capacity must be a whole number of at least 1, got 0"):
         History(H, D, **pattern, capacity=0)
     with pytest.raises(ConfigError, match=r"expected float32 or float64, got torch\.float16"):
         History(H, D, **pattern, dtype=torch.float16)

@@ -31,6 +31,8 @@ def check(
 ) -> None:
     """Refuse what does not fit together.
 
+    All have the dtype and the device of ``q``, but ``lengths`` and ``offsets``: int32 or int64, on any device.
+
     Raises:
         ConfigError: a shape, a dtype, a device, a length or an offset is not what the others ask for.
     """
@@ -56,7 +58,7 @@ def check(
         tokens, blocks = (T, H), (int(begun.sum()), H, D)
         most = int(begun.max()) if len(begun) else 0
     _ask(D >= 1 and H >= 1, f"expected at least one head of width 1, got {_shape(q)}")
-    _ask(q.dtype in DTYPES, f"expected float32 or float64, got {q.dtype}")
+    _ask(q.dtype in DTYPES, f"expected q of float32 or float64, got {q.dtype}")
     for name, tensor, shape in (
         ("k", k, q.shape),
         ("v", v, q.shape),

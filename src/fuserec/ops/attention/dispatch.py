@@ -80,7 +80,7 @@ def multi_granularity(
             mean of its keys.
         block_value: as ``block_key``: what the block-level branch reads; None for the mean of the block's values.
         block_bias: (H, M) added to block-level scores after scaling; column m is for a block m + 1 blocks before
-            the query's. M at least C - 1, and 1.
+            the query's. M at least C - 1 of the longest history, and 1.
         implementation: the form: "reference", "blocked" or "native"; "auto" for `implementation_for`.
 
     Returns:
@@ -88,6 +88,7 @@ def multi_granularity(
 
     Raises:
         ConfigError: arguments do not fit together, or the form cannot serve them here.
+        MemoryError: there is not enough memory for the native form.
 
     Example:
         >>> x = torch.ones(1, 1, 4, 2)

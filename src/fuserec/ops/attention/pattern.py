@@ -7,7 +7,7 @@ from typing import Literal
 
 from fuserec.errors import ConfigError
 
-__all__ = ["BRANCHES", "Branch", "Pattern"]
+__all__ = ["BRANCHES", "Branch", "Pattern", "check_whole"]
 
 Branch = Literal["windowed", "blockwise", "selective", "multi_granularity"]
 """What to compute: one branch, or the three summed by gate."""
@@ -42,11 +42,19 @@ class Pattern:
 
     def __post_init__(self) -> None:
         for name, least in (("window", 1), ("block", 1), ("selected", 0), ("group", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ConfigError(f"{name} must be a whole number of at least {least}, got {value!r}")
+            check_whole(name, getattr(self, name), least=least)
         if self.block % self.group:
             raise ConfigError(
                 f"group must divide block, got group = {self.group} and block = {self.block}; "
                 "with a group in two blocks its queries would see different blocks"
             )
+
+
+def check_whole(name: str, value: object, *, least: int) -> None:
+    """Refuse what is not a whole number of at least ``least``; True is none.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"{name} must be a whole number of at least {least}, got {value!r}")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fuserec.errors import ConfigError
-from fuserec.ops.attention.pattern import Pattern
+from fuserec.ops.attention.pattern import Pattern, check_whole
 from fuserec.ops.attention.summaries import block_means
 from fuserec.ops.attention.visibility import num_blocks
 from fuserec.shapes import Float, Int
@@ -68,8 +68,7 @@ class History:
         device: torch.device | str = "cpu",
     ) -> None:
         for name, value in (("num_heads", num_heads), ("dim", dim), ("capacity", capacity)):
-            if value < 1:
-                raise ConfigError(f"{name} must be at least 1, got {value}")
+            check_whole(name, value, least=1)
         if dtype not in (torch.float32, torch.float64):
             raise ConfigError(f"expected float32 or float64, got {dtype}")
         self._pattern = Pattern(window=window, block=block, selected=selected, group=group)
@@ -111,7 +110,7 @@ class History:
             block_query: (H, L, D) what the choice is made of; None for ``q``.
             block_key: (H, C, D) a summary of each of the ceil(L / block) blocks; None for the means of the keys.
             block_value: as ``block_key``; None for the means of the values.
-            block_bias: (H, M) added to the scores of blocks, M at least C - 1, and 1.
+            block_bias: (H, M) added to the scores of blocks; M at least C - 1, and 1.
             capacity: events to make room for, L at least.
 
         Raises:
