@@ -216,6 +216,7 @@ def _call(
 ) -> Tensor:
     check(*inputs, pattern, summaries, lengths, offsets)
     form = _form(implementation, inputs[0])
+    pattern = pattern.within(inputs[0].shape[2] if offsets is None else inputs[0].shape[0])
     if form == "native":
         return native.run(branch, *inputs, pattern, summaries, lengths=lengths, offsets=offsets)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from fuserec.errors import ConfigError
+from fuserec.ops.attention.visibility import num_blocks
 
 __all__ = ["BRANCHES", "Branch", "Pattern", "check_whole"]
 
@@ -39,6 +40,15 @@ class Pattern:
     block: int
     selected: int
     group: int
+
+    def within(self, length: int) -> Pattern:
+        """The same function of histories of at most that length, with no number larger than these ask for."""
+        length = max(length, 1)
+        if self.block > length:  # one block, and nothing to choose
+            return Pattern(window=min(self.window, length), block=length, selected=0, group=length)
+        return replace(
+            self, window=min(self.window, length), selected=min(self.selected, num_blocks(length, self.block))
+        )
 
     def __post_init__(self) -> None:
         for name, least in (("window", 1), ("block", 1), ("selected", 0), ("group", 1)):

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
@@ -54,14 +55,14 @@ def within(
         k: keys, as ``q``.
         v: values, as ``q``.
         gates: (B, L, H, 3) or None.
-        summaries: of block c only those with c * block < length count.
+        summaries: only those of blocks before the last one count; nobody sees that.
         lengths: (B,) int32 or int64, from 0 to L.
         block: events in a block.
     """
     pad_BL = torch.arange(q.shape[2], device=q.device) >= lengths.to(q.device)[:, None]
     events = pad_BL[:, None, :, None]
-    # the first event of a block is a pad where the block has not begun
-    blocks = events[:, :, ::block]
+    # nobody sees the last block that has begun
+    blocks = F.pad(events[:, :, block::block], (0, 0, 0, 1), value=True)
     out_BHLD = run(
         q.masked_fill(events, 0),
         k.masked_fill(events, 0),

@@ -57,6 +57,9 @@ def blockwise(
     """Attention to the summaries of earlier blocks."""
     query, key, bias_HLC = _scored_by(q, k, pattern, summaries)
     value = block_means(v, pattern.block) if summaries.value is None else summaries.value
+    # nobody sees the last block, whatever stands there
+    key, value = key[:, :, :-1], value[:, :, :-1]
+    bias_HLC = None if bias_HLC is None else bias_HLC[..., :-1]
     at = torch.arange(q.shape[2], device=q.device)
     blocks = torch.arange(key.shape[2], device=q.device)
     return attend(query, key, value, in_earlier_block(at[:, None], blocks, pattern.block), bias_HLC)

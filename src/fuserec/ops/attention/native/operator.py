@@ -19,11 +19,12 @@ from fuserec.errors import ConfigError
 from fuserec.ops.attention.native.call import BRANCHES, best_instruction_set, built, call
 from fuserec.ops.attention.pattern import Branch, Pattern
 from fuserec.ops.attention.summaries import Summaries
-from fuserec.ops.attention.visibility import num_blocks
 
 __all__ = ["best_instruction_set", "built", "run"]
 
-_Optional = Tensor | None
+_TILE = 64
+"""The block in which the windowed branch alone is computed, where no other branch asks for one."""
+
 # Written out: read from annotations they would not survive a hook that checks those.
 _TENSORS = (
     "Tensor q, Tensor k, Tensor v, Tensor? gates, Tensor? block_query, Tensor? block_key, Tensor? block_value, "
@@ -79,7 +80,8 @@ def run(
         _on_cpu(lengths),
         _on_cpu(offsets),
         BRANCHES[branch],
-        *_bounded(pattern, q.shape[0] if offsets is not None else q.shape[2]),
+        pattern.window,
+        *((_TILE, 0, _TILE) if branch == "windowed" else (pattern.block, pattern.selected, pattern.group)),
         instruction_set,
     )[0]
     return out
@@ -153,7 +155,7 @@ def _attention_backward(d_out: Tensor, softmax: Tensor, choice: Tensor, *argumen
     """Gradients of q, k, v and of those of the other five that are given."""
     it = _Arguments(*arguments)
     inputs = it.inputs()
-    gradients = {f"d_{name}": None if x is None else torch.empty_like(x) for name, x in inputs.items()}
+    gradients = {f"d_{name}": None if x is None else _like(x) for name, x in inputs.items()}
     if it.block_bias is not None:  # of each history its own, so that threads share none
         histories = len(_lengths(it.q, it.lengths, it.offsets))
         gradients["d_bias"] = d_bias = it.q.new_empty((histories, *it.block_bias.shape))
@@ -166,7 +168,7 @@ def _attention_backward(d_out: Tensor, softmax: Tensor, choice: Tensor, *argumen
 
 @_attention_backward.register_fake
 def _(*given: Any) -> list[Tensor]:
-    return [torch.empty_like(x) for x in given[3 : 3 + len(_INPUTS)] if x is not None]
+    return [_like(x) for x in given[3 : 3 + len(_INPUTS)] if x is not None]
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -194,18 +196,16 @@ def _empty(q: Tensor, offsets: Tensor | None, *, selected: int, group: int) -> t
     else:
         groups = q.shape[0] // group + offsets.shape[0]  # a history has at most one group that is not full
     return (
-        torch.empty_like(q),
+        _like(q),
         q.new_empty((*q.shape[:-1], 6)),
         q.new_full((groups, selected), -1, dtype=torch.int32),
     )
 
 
-def _bounded(pattern: Pattern, length: int) -> tuple[int, int, int, int]:
-    """Window, block, selected and group of the same function, none larger than the history asks for."""
-    window, block, group = min(pattern.window, max(length, 1)), pattern.block, pattern.group
-    if block > length:  # one block, and nothing to choose
-        block = group = max(length, 1)
-    return window, block, min(pattern.selected, num_blocks(length, block)), group
+def _like(x: Tensor) -> Tensor:
+    """Room that lies as x does, so that heads are joined again without a copy, but with rows in one piece."""
+    room = torch.empty_like(x)
+    return room if room.stride(-1) == 1 or room.shape[-1] == 1 else x.new_empty(x.shape)
 
 
 def _rows(x: Tensor | None) -> Tensor | None:

@@ -380,12 +380,12 @@ const float* transposed(const Shape& shape, const Rows& rows, int64_t length, fl
 
 inline int64_t summary_floats(const Shape& shape, int64_t length) { return shape.summary_panels(length) * PANEL * shape.width(); }
 
-// The summaries of the blocks that have ended, as rows: given, or the mean of each block. What no block fills is 0.
+// The summaries of all blocks but the last, which nobody sees, as rows: given, or the mean of each block. What no block fills is 0.
 Rows summary_rows(const Shape& shape, const Rows& given, const Rows& rows, int64_t length, float* to) {
-    const int64_t width = shape.width(), ended = length / shape.block;
+    const int64_t width = shape.width(), seen = shape.blocks(length) - 1;
     clear(to, summary_floats(shape, length));
-    if (given.data) copy_rows(given, 0, ended, shape.dim, width, 1, to);
-    for (int64_t c = 0; c < ended && !given.data; ++c) {
+    if (given.data) copy_rows(given, 0, seen, shape.dim, width, 1, to);
+    for (int64_t c = 0; c < seen && !given.data; ++c) {
         float* mean = to + c * width;
         for (int64_t t = c * shape.block; t < (c + 1) * shape.block; ++t)
             for (int64_t d = 0; d < shape.dim; ++d) mean[d] += rows[t][d];
@@ -407,9 +407,12 @@ struct Bias {
     float* of(int64_t own) const { return values ? values + columns - own : nullptr; }
 };
 
+// A list of summaries goes on to the end of a panel, and for a strip of groups to that of its last one.
+inline int64_t bias_floats(const Shape& shape) { return shape.bias_columns + PANEL + STRIP; }
+
 Bias reversed(const Shape& shape, const float* bias, float* to) {
     if (!bias) return {};
-    clear(to, shape.bias_columns + PANEL);
+    clear(to, bias_floats(shape));
     for (int64_t m = 0; m < shape.bias_columns; ++m) to[shape.bias_columns - 1 - m] = LOG2E * bias[m];
     return {to, shape.bias_columns};
 }
@@ -549,7 +552,7 @@ struct ChoiceRoom {
         const int64_t panels = shape.summary_panels(length) + 1;
         list = scratch.list(panels);
         q = scratch.floats(STRIP * shape.width());
-        bias = scratch.floats(shape.bias_columns + PANEL);
+        bias = scratch.floats(bias_floats(shape));
         scores = scratch.floats(STRIP * panels * PANEL);
         totals = scratch.floats(STRIP * panels * PANEL);
         kept = scratch.floats(shape.selected);
@@ -626,7 +629,7 @@ struct ForwardRoom {
         keys = scratch.floats(shape.key_panels(length) * PANEL * shape.dim);
         values = in_place(shape) ? nullptr : scratch.floats(shape.key_panels(length) * PANEL * shape.width());
         summaries = scratch.floats(summary_floats(shape, length));
-        bias = scratch.floats(shape.bias_columns + PANEL);
+        bias = scratch.floats(bias_floats(shape));
         scores = scratch.floats(TILE * (panels + 1) * PANEL);
         q = scratch.floats(tile), block_q = scratch.floats(tile), out = scratch.floats(tile);
     }
@@ -717,13 +720,13 @@ struct BackwardRoom {
             *piece = in_place(shape) ? nullptr : scratch.floats(shape.key_panels(length) * PANEL * shape.width());
         for (float** piece : each(&summary_keys, &summary_values, &transposed_summary_values, &d_summary_keys, &d_summary_values))
             *piece = scratch.floats(summary_floats(shape, length));
-        for (float** piece : each(&bias, &d_bias)) *piece = scratch.floats(shape.bias_columns + PANEL);
+        for (float** piece : each(&bias, &d_bias)) *piece = scratch.floats(bias_floats(shape));
         for (float** piece : each(&weights, &gradients)) *piece = scratch.floats(TILE * (panels + 1) * PANEL);
         for (float** piece : each(&q, &d_q, &block_q, &d_block_q, &d_out)) *piece = scratch.floats(tile);
     }
 };
 
-// to[t] = factor * (events' sum of t + block's sum / block); blocks that have not ended were seen by nobody. Where rows are
+// to[t] = factor * (events' sum of t + block's sum / block); the last block was seen by nobody. Where rows are
 // stored in place, `events` is `to`.
 void write_gradient(const Shape& shape, int64_t length, float factor, const Rows& events, const Rows& summaries, const Rows& to) {
     const float part = factor / static_cast<float>(shape.block);
@@ -736,7 +739,7 @@ void write_gradient(const Shape& shape, int64_t length, float factor, const Rows
         } else {
             clear(row, shape.dim);
         }
-        if (summaries.data && (block + 1) * shape.block <= length) {
+        if (summaries.data && (block + 1) * shape.block < length) {
             const float* sum = summaries[block];
             for (int64_t d = 0; d < shape.dim; ++d) row[d] += part * sum[d];
         }
@@ -768,7 +771,7 @@ void backward(const Shape& shape, const Head& head, float* memory) {
         summaries.bias = reversed(shape, head.bias, room.bias);
     }
     if (head.d_bias) {
-        clear(room.d_bias, shape.bias_columns + PANEL);
+        clear(room.d_bias, bias_floats(shape));
         summaries.d_bias = {room.d_bias, shape.bias_columns};
     }
     const bool apart = head.block_query.data != nullptr;
@@ -801,7 +804,7 @@ void backward(const Shape& shape, const Head& head, float* memory) {
     write_gradient(shape, length, LN2, events.d_keys, head.block_key.data ? Rows{} : summaries.d_keys, head.d_k);
     write_gradient(shape, length, 1, events.d_values, head.block_value.data ? Rows{} : summaries.d_values, head.d_v);
     for (int64_t c = 0; c < head.blocks; ++c) {
-        const bool seen = (c + 1) * shape.block <= length && shape.has[BLOCK];
+        const bool seen = (c + 1) * shape.block < length && shape.has[BLOCK];
         for (int64_t d = 0; d < shape.dim; ++d) {
             if (head.d_block_key.data) head.d_block_key[c][d] = seen ? LN2 * summaries.d_keys[c][d] : 0;
             if (head.d_block_value.data) head.d_block_value[c][d] = seen ? summaries.d_values[c][d] : 0;
