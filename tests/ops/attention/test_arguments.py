@@ -167,7 +167,7 @@ def test_what_does_not_fit_together_is_refused(changed: dict[str, Any], message:
         ),
         (
             {"offsets": torch.tensor([0, 20, 9, 29])},
-            "expected offsets that never fall; sequences follow one another",
+            "expected offsets that never fall; histories follow one another",
         ),
         ({"gates": zeros(2, 29, 3)}, "expected gates of shape (29, 2, 3), got (2, 29, 3)"),
         (

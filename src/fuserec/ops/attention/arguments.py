@@ -1,7 +1,7 @@
 """What the public calls accept: every shape held against every other before any arithmetic.
 
 Shape legend
-    B  sequences   H  heads   L  positions   D  width   T  positions of all packed sequences   C  blocks of a sequence
+    B  histories   H  heads   L  positions   D  width   T  positions of all packed histories   C  blocks of a history
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def check(
             q.dim() == 4, f"expected q of shape (B, H, L, D), got {_shape(q)}; packed histories need offsets"
         )
         B, H, L, D = q.shape
-        tokens: tuple[int, ...] = (B, L, H)
+        events: tuple[int, ...] = (B, L, H)
         blocks: tuple[int, ...] = (B, H, num_blocks(L, pattern.block), D)
         most = num_blocks(L, pattern.block)
         if lengths is not None:
@@ -55,14 +55,14 @@ def check(
         T, H, D = q.shape
         _check_offsets(offsets, T)
         begun = -(-offsets.diff() // pattern.block)
-        tokens, blocks = (T, H), (int(begun.sum()), H, D)
+        events, blocks = (T, H), (int(begun.sum()), H, D)
         most = int(begun.max()) if len(begun) else 0
     _ask(D >= 1 and H >= 1, f"expected at least one head of width 1, got {_shape(q)}")
     _ask(q.dtype in DTYPES, f"expected q of float32 or float64, got {q.dtype}")
     for name, tensor, shape in (
         ("k", k, q.shape),
         ("v", v, q.shape),
-        ("gates", gates, (*tokens, 3)),
+        ("gates", gates, (*events, 3)),
         ("block_query", summaries.query, q.shape),
         ("block_key", summaries.key, blocks),
         ("block_value", summaries.value, blocks),
@@ -108,7 +108,7 @@ def _check_offsets(offsets: Tensor, T: int) -> None:
         first == 0 and last == T,
         f"expected offsets from 0 to {T}, the packed positions, got {first} to {last}",
     )
-    _ask(bool((offsets.diff() >= 0).all()), "expected offsets that never fall; sequences follow one another")
+    _ask(bool((offsets.diff() >= 0).all()), "expected offsets that never fall; histories follow one another")
 
 
 def _check_integers(name: str, tensor: Tensor) -> None:

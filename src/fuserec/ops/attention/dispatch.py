@@ -1,7 +1,7 @@
 """The public calls: arguments are checked, and the form is chosen.
 
 Shape legend
-    B  sequences   H  heads   L  positions   D  width   T  positions of all packed sequences   C  blocks of a sequence
+    B  histories   H  heads   L  positions   D  width   T  positions of all packed histories   C  blocks of a history
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def multi_granularity(
     q: Float[Tensor, "*rows D"],
     k: Float[Tensor, "*rows D"],
     v: Float[Tensor, "*rows D"],
-    gates: Float[Tensor, "*tokens 3"],
+    gates: Float[Tensor, "*events 3"],
     *,
     window: int,
     block: int,
@@ -74,7 +74,7 @@ def multi_granularity(
         group: neighbouring queries that share the choice of their first; divides ``block``. Part of the model.
         lengths: (B,) events of each right-padded history; None when all have L. What comes after is not read,
             gets output 0 and gradient 0.
-        offsets: (B + 1,) where each packed sequence begins, and T.
+        offsets: (B + 1,) where each packed history begins, and T.
         block_query: as ``q``: what block-level scores and the choice are made of; None for ``q``.
         block_key: (B, H, C, D) with C = ceil(L / block), packed (sum of C, H, D): a summary of each block; None for the
             mean of its keys.

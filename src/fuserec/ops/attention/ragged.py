@@ -4,8 +4,8 @@ Right-padded histories are computed as they stand, with zeros in their pads. Pac
 similar length first, so that little is computed for pads.
 
 Shape legend
-    B  sequences   H  heads   L  positions   D  width   T  positions of all packed sequences
-    P  rows of all padded buckets   X  any further axes of a row
+    B  histories   H  heads   L  positions   D  width   T  positions of all packed histories
+    P  rows of all padded buckets
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from fuserec.shapes import Float, Int
 __all__ = ["Run", "in_buckets", "length_buckets", "within"]
 
 Run = Callable[[Tensor, Tensor, Tensor, Tensor | None, Summaries], Tensor]
-"""(q, k, v, gates, summaries) of sequences that all have the full length, to the output: a form and its pattern."""
+"""(q, k, v, gates, summaries) of histories that all have the full length, to the output: a form and its pattern."""
 
 STRETCH, SLACK = 1.25, 16
-"""A bucket's longest sequence over its shortest: at most this factor and these events more.
+"""A bucket's longest history over its shortest: at most this factor and these events more.
 
 Of 1.05 to 2 and 8 to 64 the fastest, or within 4 % of it, in batches of 64 and 256 histories of MovieLens-1M, blocked form.
 """
@@ -97,8 +97,8 @@ def in_buckets(
         k: keys, as ``q``.
         v: values, as ``q``.
         gates: (T, H, 3) or None.
-        summaries: packed; key and value have ceil(length / block) rows a sequence.
-        offsets: (B + 1,) int32 or int64, where each sequence begins, and T.
+        summaries: packed; key and value have ceil(length / block) rows a history.
+        offsets: (B + 1,) int32 or int64, where each history begins, and T.
         block: events in a block.
     """
     lengths_B = offsets.long().cpu().diff()
@@ -125,18 +125,18 @@ def in_buckets(
 def length_buckets(
     lengths: Int[Tensor, " B"], *, stretch: float = STRETCH, slack: int = SLACK
 ) -> list[Int[Tensor, " _"]]:
-    """Which sequences to pad to a common length: as few buckets as the bound on the padding allows.
+    """Which histories to pad to a common length: as few buckets as the bound on the padding allows.
 
-    A sequence of length n is padded to at most stretch * n + slack, so the number of buckets grows with the logarithm of
-    the longest. Every sequence that is not empty is in one bucket; equal lengths stay together and in order.
+    A history of length n is padded to at most stretch * n + slack, so the number of buckets grows with the logarithm of
+    the longest. Every history that is not empty is in one bucket; equal lengths stay together and in order.
 
     Args:
-        lengths: (B,) events of each sequence.
+        lengths: (B,) events of each history.
         stretch: at least 1.
-        slack: events; keeps the short sequences together.
+        slack: events; keeps the short histories together.
 
     Returns:
-        The numbers of the sequences of each bucket, the shortest first.
+        The numbers of the histories of each bucket, the shortest first.
 
     Example:
         >>> [bucket.tolist() for bucket in length_buckets(torch.tensor([40, 3, 0, 9, 36]))]
@@ -159,7 +159,7 @@ class _Layout:
 
     Attributes:
         slots_T: (T,) the place of each packed row among the P padded ones.
-        shapes: sequences and common length of each bucket.
+        shapes: histories and common length of each bucket.
     """
 
     slots_T: Int[Tensor, " T"]
@@ -169,26 +169,26 @@ class _Layout:
     def of(
         cls, counts_B: Int[Tensor, " B"], buckets: list[Int[Tensor, " _"]], *, device: torch.device
     ) -> _Layout:
-        # without any row there is one bucket of one empty sequence: the form is called, autograd knows every input
+        # without any row there is one bucket of one empty history: the form is called, autograd knows every input
         shapes = [(len(bucket), int(counts_B[bucket].max())) for bucket in buckets] or [(1, 0)]
         first_slots_B = torch.zeros_like(counts_B)
         used = 0
-        for bucket, (sequences, longest) in zip(buckets, shapes, strict=False):
-            first_slots_B[bucket] = used + torch.arange(sequences) * longest
-            used += sequences * longest
+        for bucket, (histories, longest) in zip(buckets, shapes, strict=False):
+            first_slots_B[bucket] = used + torch.arange(histories) * longest
+            used += histories * longest
         shifts_B = first_slots_B - (counts_B.cumsum(0) - counts_B)
         slots_T = torch.arange(int(counts_B.sum())) + shifts_B.repeat_interleave(counts_B)
         return cls(slots_T=slots_T.to(device), shapes=shapes)
 
     def padded(self, x: Float[Tensor, "*packed"]) -> list[Float[Tensor, "*padded"]]:
-        """(T, X) rows as (sequences, longest, X) of each bucket, 0 in the pads."""
-        sizes = [sequences * longest for sequences, longest in self.shapes]
-        rows_PX: Tensor = _Spread.apply(x, self.slots_T, sum(sizes))  # type: ignore[no-untyped-call]
-        parts = rows_PX.split(sizes)
+        """(T, ...) rows as (histories, longest, ...) of each bucket, 0 in the pads."""
+        sizes = [histories * longest for histories, longest in self.shapes]
+        rows_P: Tensor = _Spread.apply(x, self.slots_T, sum(sizes))  # type: ignore[no-untyped-call]
+        parts = rows_P.split(sizes)
         return [part.unflatten(0, shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def heads_first(self, x: Float[Tensor, "T H D"]) -> list[Float[Tensor, "_ H _ D"]]:
-        """(sequences, H, longest, D) of each bucket, 0 in the pads."""
+        """(histories, H, longest, D) of each bucket, 0 in the pads."""
         return [part.transpose(1, 2) for part in self.padded(x)]
 
     def collected(self, outputs: list[Float[Tensor, "_ H _ D"]]) -> Float[Tensor, "T H D"]:

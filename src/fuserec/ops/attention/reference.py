@@ -5,7 +5,7 @@ What every fast form is compared with, values and gradients. Memory is O(B H L^2
 Source: MUFASA (arXiv 2508.09664), sparse attention-guided alignment; rules as docs/papers/mufasa.md states them.
 
 Shape legend
-    B  sequences   H  heads   L  positions of queries   S  positions of keys   C  blocks   G  groups   N  choices   D  width
+    B  histories   H  heads   L  positions of queries   S  positions of keys   C  blocks   G  groups   X  choices   D  width
 """
 
 from __future__ import annotations
@@ -73,18 +73,18 @@ def selective(
     summaries: Summaries,
 ) -> Float[Tensor, "B H L D"]:
     """Attention to every event of the blocks that the query's group chose, and to the own block up to the query."""
-    choice_BGN = choose(q, k, pattern, summaries)
+    choice_BGX = choose(q, k, pattern, summaries)
     at = torch.arange(q.shape[2], device=q.device)
     block_of_S = at // pattern.block
-    chosen_BGS = (choice_BGN[..., None] == block_of_S).any(2)
+    chosen_BGS = (choice_BGX[..., None] == block_of_S).any(2)
     visible_BLS = chosen_BGS[:, at // pattern.group] | in_own_block(at[:, None], at, pattern.block)
     return attend(q, k, v, visible_BLS[:, None])
 
 
 def choose(
     q: Float[Tensor, "B H L D"], k: Float[Tensor, "B H L D"], pattern: Pattern, summaries: Summaries
-) -> Int[Tensor, "B G N"]:
-    """The blocks that each group attends to token by token, best first; -1 where there are fewer.
+) -> Int[Tensor, "B G X"]:
+    """The blocks that each group attends to event by event, best first; -1 where there are fewer.
 
     The first query of a group scores every earlier block by the sum over heads of its softmax over them.
     """

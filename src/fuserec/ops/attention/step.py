@@ -3,7 +3,7 @@
 An event reads O(window + L / block + (selected + 1) * block) cached rows, where a full pass computes all of them again.
 
 Shape legend
-    H  heads   L  events of the history   S  rows read   C  blocks   M  distances in blocks   D  width
+    H  heads   L  events of the history   S  rows read   C  blocks   X  choices   M  distances in blocks   D  width
 """
 
 from __future__ import annotations
@@ -260,9 +260,9 @@ class History:
         if bias is not None:
             logits_HC = logits_HC + _bias_of_blocks(bias, own)
         score_C = torch.softmax(logits_HC, dim=-1).sum(0)
-        best_N = score_C.sort(descending=True, stable=True).indices[: self._pattern.selected]
+        best_X = score_C.sort(descending=True, stable=True).indices[: self._pattern.selected]
         within = torch.arange(self._pattern.block, device=query.device)
-        return (best_N[:, None] * self._pattern.block + within).flatten()
+        return (best_X[:, None] * self._pattern.block + within).flatten()
 
     def _summarise(self, own: int, key: Tensor | None, value: Tensor | None) -> None:
         """Keep the summaries of the block that has just ended; from the next event on they are seen."""

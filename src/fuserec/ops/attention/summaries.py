@@ -1,7 +1,7 @@
 """Summaries of blocks: what stands for a block's events where they are not looked at one by one.
 
 Shape legend
-    B  sequences   H  heads   L  positions   C  blocks   D  width   M  distances in blocks   T  packed positions
+    B  histories   H  heads   L  positions   C  blocks   D  width   M  distances in blocks   T  packed positions
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Summaries:
 
     Attributes:
         query: (B, H, L, D) or packed (T, H, D).
-        key: (B, H, C, D), C blocks begun, or packed (sum of the sequences' C, H, D).
+        key: (B, H, C, D), C blocks begun, or packed (sum of the histories' C, H, D).
         value: as ``key``.
         bias: (H, M), added to the scaled product; column m is for a block m + 1 blocks before the query's.
     """

@@ -1,7 +1,7 @@
 """The block-level branch of the blocked form: runs of whole blocks of queries, each with its prefix of summaries.
 
 Shape legend
-    N  sequences times heads   H  heads   L  positions, whole blocks   C  blocks   D  width   M  distances
+    N  histories times heads   H  heads   L  positions, whole blocks   C  blocks   D  width   M  distances
     R  blocks of a run   S  blocks before the last of them   l  positions of a block
 """
 
@@ -69,7 +69,7 @@ def add_blockwise_backward(
     """Add the gradients of what `add_blockwise` adds to those of query, key, value, bias (if wanted) and gate."""
     into_query, into_key, into_value, into_bias, into_gate = into
     for some, rows, seen, distance_RS, visible_RS in _runs(query, bias, block):
-        grad_query, grad_key, grad_value, grad_gate, grad_scores_TMS = attend_backward(
+        grad_query, grad_key, grad_value, grad_gate, grad_scores_AQS = attend_backward(
             grad[some, rows],
             query[some, rows],
             key[some, seen],
@@ -83,7 +83,7 @@ def add_blockwise_backward(
         into_gate[some, rows].add_(grad_gate)
         if into_bias is not None:
             H, (R, S) = len(into_bias), distance_RS.shape
-            gated = gate[some, rows].reshape(-1, 1, block) @ grad_scores_TMS.view(-1, block, S)
+            gated = gate[some, rows].reshape(-1, 1, block) @ grad_scores_AQS.view(-1, block, S)
             by_distance = gated.view(-1, H, R * S).sum(0)
             into_bias.scatter_add_(1, distance_RS.view(1, -1).expand(H, -1), by_distance)
 
@@ -91,9 +91,9 @@ def add_blockwise_backward(
 def _runs(
     query: Float[Tensor, "N L D"], bias: Float[Tensor, "H M"], block: int
 ) -> Iterator[tuple[slice, slice, slice, Int[Tensor, "R S"], Bool[Tensor, "R S"]]]:
-    """Sequences, their queries, the summaries that one of these sees, how far back they are less one, and who sees them.
+    """Histories, their queries, the summaries that one of these sees, how far back they are less one, and who sees them.
 
-    A run has all heads of a sequence, and of several where their scores fit.
+    A run has all heads of a history, and of several where their scores fit.
     """
     N, L, _ = query.shape
     H, C = len(bias), L // block

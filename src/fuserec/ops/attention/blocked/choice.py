@@ -5,7 +5,7 @@ form's ties would be lost. Products therefore decide only where the last block c
 more than rounding explains.
 
 Shape legend
-    B  sequences   H  heads   L  positions   C  blocks   G  groups   N  choices   M  distances   D  width
+    B  histories   H  heads   L  positions   C  blocks   G  groups   X  choices   M  distances   D  width
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def choose(
     block: int,
     selected: int,
     group: int,
-) -> Int[Tensor, "B G N"]:
-    """The blocks that each group attends to token by token, in any order; -1 where there are fewer.
+) -> Int[Tensor, "B G X"]:
+    """The blocks that each group attends to event by event, in any order; -1 where there are fewer.
 
     Those of `fuserec.ops.attention.reference.choose`, ties included.
     """
@@ -43,35 +43,35 @@ def choose(
     C = key.shape[2]
     # a group's first query chooses, so that no later event has a say
     first_G = torch.arange(0, L, group, device=query.device)
-    choice_BGN = first_G.new_empty(B, len(first_G), min(selected, C))
-    if not choice_BGN.numel():
-        return choice_BGN
-    doubtful_BG = torch.empty(choice_BGN.shape[:2], dtype=torch.bool, device=query.device)
+    choice_BGX = first_G.new_empty(B, len(first_G), min(selected, C))
+    if not choice_BGX.numel():
+        return choice_BGX
+    doubtful_BG = torch.empty(choice_BGX.shape[:2], dtype=torch.bool, device=query.device)
     for start, count in spans(len(first_G), _MAX_NUMBERS // (B * H * C)):
         some = slice(start, start + count)
-        choice_BGN[:, some], doubtful_BG[:, some] = _by_products(
+        choice_BGX[:, some], doubtful_BG[:, some] = _by_products(
             query, key, bias, first_G[some], block, selected
         )
     for b in doubtful_BG.any(1).nonzero().flatten().tolist():
         groups = doubtful_BG[b].nonzero().flatten()
         for start, count in spans(len(groups), _MAX_NUMBERS // (H * C * D)):
             some_G = groups[start : start + count]
-            choice_BGN[b, some_G] = _literally(
+            choice_BGX[b, some_G] = _literally(
                 query[b : b + 1], key[b : b + 1], bias, first_G[some_G], block, selected
             )[0]
-    return choice_BGN
+    return choice_BGX
 
 
 def _by_products(
     query: Tensor, key: Tensor, bias: Tensor | None, first_G: Int[Tensor, " G"], block: int, selected: int
-) -> tuple[Int[Tensor, "B G N"], Bool[Tensor, "B G"]]:
+) -> tuple[Int[Tensor, "B G X"], Bool[Tensor, "B G"]]:
     """The choice, and where it is in doubt."""
     D, C = key.shape[-1], key.shape[2]
     first_BHGD = query[:, :, first_G]
     score_BGC = _scores(first_BHGD @ key.mT, bias, first_G, block, D)
-    best, best_BGN = score_BGC.topk(min(selected + 1, C), dim=-1)
+    best, best_BGX = score_BGC.topk(min(selected + 1, C), dim=-1)
     if selected >= C:
-        doubtful_BG = torch.zeros_like(best_BGN[..., 0], dtype=torch.bool)
+        doubtful_BG = torch.zeros_like(best_BGX[..., 0], dtype=torch.bool)
     else:
         # two orders of adding up are off by D roundings of |q| |k| each, an exponential by that factor, a softmax twice
         eps = torch.finfo(query.dtype).eps
@@ -80,18 +80,18 @@ def _by_products(
         off_BG = 2 * eps * (norms_BHG.amax(1) * math.sqrt(D) + most + C + query.shape[1])
         last_BG, left_out_BG = best[..., -2], best[..., -1]
         doubtful_BG = last_BG - left_out_BG <= 2 * off_BG * last_BG
-    chosen_BGN = best_BGN[..., :selected]
-    return chosen_BGN.where(best[..., :selected] > -torch.inf, -1), doubtful_BG
+    chosen_BGX = best_BGX[..., :selected]
+    return chosen_BGX.where(best[..., :selected] > -torch.inf, -1), doubtful_BG
 
 
 def _literally(
     query: Tensor, key: Tensor, bias: Tensor | None, first_G: Int[Tensor, " G"], block: int, selected: int
-) -> Int[Tensor, "B G N"]:
+) -> Int[Tensor, "B G X"]:
     # multiplied and added up, not a matrix product: equal blocks get equal bits, so their tie is seen
     products_BHGC = (query[:, :, first_G, None] * key[:, :, None]).sum(-1)
     score_BGC = _scores(products_BHGC, bias, first_G, block, key.shape[-1])
-    best_BGN = score_BGC.sort(dim=-1, descending=True, stable=True).indices[..., :selected]
-    return best_BGN.where(score_BGC.gather(-1, best_BGN) > -torch.inf, -1)
+    best_BGX = score_BGC.sort(dim=-1, descending=True, stable=True).indices[..., :selected]
+    return best_BGX.where(score_BGC.gather(-1, best_BGX) > -torch.inf, -1)
 
 
 def _scores(

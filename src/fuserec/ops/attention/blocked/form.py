@@ -7,7 +7,7 @@ of their own. What fills the last block up stands behind the end, and is seen by
 Source: MUFASA (arXiv 2508.09664), sparse attention-guided alignment; rules as docs/papers/mufasa.md states them.
 
 Shape legend
-    B  sequences   H  heads   N  both   L  positions   C  blocks   G  groups   X  choices   D  width   M  distances
+    B  histories   H  heads   N  both   L  positions   C  blocks   G  groups   X  choices   D  width   M  distances
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ The first blocks have no more blocks before them than may be chosen, so they see
 windowed branch with a window that reaches to the start.
 
 Shape legend
-    B  sequences   N  sequences times heads   L  positions, whole blocks   G  groups   X  choices   D  width   C  blocks
-    T  groups of a run   Y  their chosen blocks and the own   S  positions of these   l  positions of a block
+    B  histories   N  histories times heads   L  positions, whole blocks   G  groups   X  choices   D  width   C  blocks
+    A  groups of a run, each a tile   Y  their chosen blocks and the own   S  positions of these   l  positions of a block
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def add_selective(
     add_windowed(out, q, k, v, gate, until, rows=block, until=until)
     hidden = _hidden(q, block, selected)
     k_blocks, v_blocks = _blocks(k, block), _blocks(v, block)
-    for at, seen_TY in _runs(q, choice_BGX, block, selected, group):
-        o = attend(tiles(q, *at), _gathered(k_blocks, seen_TY, q), _gathered(v_blocks, seen_TY, q), hidden)
+    for at, seen_AY in _runs(q, choice_BGX, block, selected, group):
+        o = attend(tiles(q, *at), _gathered(k_blocks, seen_AY, q), _gathered(v_blocks, seen_AY, q), hidden)
         tiles(out, *at).addcmul_(o, tiles(gate, *at))
 
 
@@ -86,19 +86,19 @@ def add_selective_backward(
     hidden = _hidden(q, block, selected)
     k_blocks, v_blocks = _blocks(k, block), _blocks(v, block)
     into_k_blocks, into_v_blocks = _blocks(into_k, block), _blocks(into_v, block)
-    for at, seen_TY in _runs(q, choice_BGX, block, selected, group):
+    for at, seen_AY in _runs(q, choice_BGX, block, selected, group):
         grad_q, grad_k, grad_v, grad_gate, _ = attend_backward(
             tiles(grad, *at),
             tiles(q, *at),
-            _gathered(k_blocks, seen_TY, q),
-            _gathered(v_blocks, seen_TY, q),
+            _gathered(k_blocks, seen_AY, q),
+            _gathered(v_blocks, seen_AY, q),
             hidden,
             tiles(gate, *at),
         )
         tiles(into_q, *at).add_(grad_q)
         tiles(into_gate, *at).add_(grad_gate)
-        into_k_blocks.index_add_(0, seen_TY.view(-1), grad_k.view(-1, k_blocks.shape[1]))
-        into_v_blocks.index_add_(0, seen_TY.view(-1), grad_v.view(-1, v_blocks.shape[1]))
+        into_k_blocks.index_add_(0, seen_AY.view(-1), grad_k.view(-1, k_blocks.shape[1]))
+        into_v_blocks.index_add_(0, seen_AY.view(-1), grad_v.view(-1, v_blocks.shape[1]))
 
 
 def _everything_until(q: Float[Tensor, "N L D"], block: int, selected: int) -> int:
@@ -108,7 +108,7 @@ def _everything_until(q: Float[Tensor, "N L D"], block: int, selected: int) -> i
 
 def _runs(
     q: Float[Tensor, "N L D"], choice_BGX: Int[Tensor, "B G X"], block: int, selected: int, group: int
-) -> Iterator[tuple[tuple[int, int, int, int], Int[Tensor, "T Y"]]]:
+) -> Iterator[tuple[tuple[int, int, int, int], Int[Tensor, "A Y"]]]:
     """Groups with as many choices as there may be, as tiles, and the blocks that they see, their own last."""
     N, L, D = q.shape
     H, C = N // max(len(choice_BGX), 1), L // block
@@ -120,9 +120,9 @@ def _runs(
             first = (selected + 1 + start) * block
             some = slice(first // group, (first + count * block) // group)
             # all have their choices, except where scores are not numbers: there the result is none either
-            chosen_TX = choice_BGX[n // H, some].clamp(min=0)
-            seen_TY = torch.cat((chosen_TX, own_G1[some]), 1) + n * C
-            yield (n * L + first, group, len(seen_TY), group), seen_TY
+            chosen_AX = choice_BGX[n // H, some].clamp(min=0)
+            seen_AY = torch.cat((chosen_AX, own_G1[some]), 1) + n * C
+            yield (n * L + first, group, len(seen_AY), group), seen_AY
 
 
 def _blocks(x: Float[Tensor, "N L D"], block: int) -> Float[Tensor, "NC lD"]:
@@ -131,9 +131,9 @@ def _blocks(x: Float[Tensor, "N L D"], block: int) -> Float[Tensor, "NC lD"]:
 
 
 def _gathered(
-    blocks: Float[Tensor, "NC lD"], seen_TY: Int[Tensor, "T Y"], like: Tensor
-) -> Float[Tensor, "T S D"]:
-    return blocks.index_select(0, seen_TY.view(-1)).view(len(seen_TY), -1, like.shape[2])
+    blocks: Float[Tensor, "NC lD"], seen_AY: Int[Tensor, "A Y"], like: Tensor
+) -> Float[Tensor, "A S D"]:
+    return blocks.index_select(0, seen_AY.view(-1)).view(len(seen_AY), -1, like.shape[2])
 
 
 def _hidden(q: Tensor, block: int, selected: int) -> Float[Tensor, "l S"]:

@@ -4,7 +4,7 @@ The arithmetic that the branches of the blocked form share. Nothing but the inpu
 are made again. Tiles are views into whole histories wherever those lie at even steps, so nothing is copied.
 
 Shape legend
-    T  tiles   M  queries of a tile   S  keys of a tile   R  queries after which what is hidden repeats   D  width
+    A  tiles   Q  queries of a tile   S  keys of a tile   D  width   repeat  queries after which what is hidden repeats
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_SCORES = 1 << 17
 
 def tiles(
     x: Float[Tensor, "*rows D"], first: int, step: int, count: int, rows: int
-) -> Float[Tensor, "T M D"]:
+) -> Float[Tensor, "A Q D"]:
     """Views of neighbouring rows.
 
     They may overlap: who writes takes steps of at least ``rows``.
@@ -34,8 +34,8 @@ def tiles(
         x: contiguous.
         first: the row where the first tile begins.
         step: rows from the beginning of a tile to that of the next.
-        count: T.
-        rows: M.
+        count: A.
+        rows: Q.
     """
     D = x.shape[-1]
     return x.as_strided((count, rows, D), (step * D, D, 1), x.storage_offset() + first * D)
@@ -47,50 +47,50 @@ def spans(count: int, size: int) -> Iterator[tuple[int, int]]:
     return ((first, min(size, count - first)) for first in range(0, count, size))
 
 
-def hidden_where_not(visible: Bool[Tensor, "R S"], like: Tensor) -> Float[Tensor, "R S"]:
+def hidden_where_not(visible: Bool[Tensor, "repeat S"], like: Tensor) -> Float[Tensor, "repeat S"]:
     """What to add to scores: 0 for a visible key, else minus infinity."""
     return torch.zeros(visible.shape, dtype=like.dtype, device=like.device).masked_fill_(~visible, -torch.inf)
 
 
 def attend(
-    q: Float[Tensor, "T M D"],
-    k: Float[Tensor, "T S D"],
-    v: Float[Tensor, "T S D"],
-    hidden: Float[Tensor, "*R S"],
-) -> Float[Tensor, "T M D"]:
+    q: Float[Tensor, "A Q D"],
+    k: Float[Tensor, "A S D"],
+    v: Float[Tensor, "A S D"],
+    hidden: Float[Tensor, "*repeat S"],
+) -> Float[Tensor, "A Q D"]:
     """Softmax attention; every query must see a key."""
     return torch.bmm(_weights(q, k, hidden), v)
 
 
 def attend_backward(
-    grad: Float[Tensor, "T M D"],
-    q: Float[Tensor, "T M D"],
-    k: Float[Tensor, "T S D"],
-    v: Float[Tensor, "T S D"],
-    hidden: Float[Tensor, "*R S"],
-    gate: Float[Tensor, "T M 1"],
+    grad: Float[Tensor, "A Q D"],
+    q: Float[Tensor, "A Q D"],
+    k: Float[Tensor, "A S D"],
+    v: Float[Tensor, "A S D"],
+    hidden: Float[Tensor, "*repeat S"],
+    gate: Float[Tensor, "A Q 1"],
 ) -> tuple[
-    Float[Tensor, "T M D"],
-    Float[Tensor, "T S D"],
-    Float[Tensor, "T S D"],
-    Float[Tensor, "T M 1"],
-    Float[Tensor, "T M S"],
+    Float[Tensor, "A Q D"],
+    Float[Tensor, "A S D"],
+    Float[Tensor, "A S D"],
+    Float[Tensor, "A Q 1"],
+    Float[Tensor, "A Q S"],
 ]:
     """Gradients of ``gate * attend(...)`` for q, k, v and the gate, and those of the scores, yet to be gated."""
-    weights_TMS = _weights(q, k, hidden)
+    weights_AQS = _weights(q, k, hidden)
     # the gate multiplies the D numbers of a row wherever it can, not its S scores
-    grad_v = torch.bmm(weights_TMS.mT, grad * gate)
-    grad_scores_TMS = torch.bmm(grad, v.mT)
+    grad_v = torch.bmm(weights_AQS.mT, grad * gate)
+    grad_scores_AQS = torch.bmm(grad, v.mT)
     # output times upstream gradient, without the output
-    grad_gate = (grad_scores_TMS * weights_TMS).sum(-1, keepdim=True)
-    grad_scores_TMS.sub_(grad_gate).mul_(weights_TMS)
+    grad_gate = (grad_scores_AQS * weights_AQS).sum(-1, keepdim=True)
+    grad_scores_AQS.sub_(grad_gate).mul_(weights_AQS)
     scale = gate / math.sqrt(q.shape[-1])
-    grad_q = torch.bmm(grad_scores_TMS, k).mul_(scale)
-    grad_k = torch.bmm(grad_scores_TMS.mT, q * scale)
-    return grad_q, grad_k, grad_v, grad_gate, grad_scores_TMS
+    grad_q = torch.bmm(grad_scores_AQS, k).mul_(scale)
+    grad_k = torch.bmm(grad_scores_AQS.mT, q * scale)
+    return grad_q, grad_k, grad_v, grad_gate, grad_scores_AQS
 
 
-def _weights(q: Tensor, k: Tensor, hidden: Tensor) -> Float[Tensor, "T M S"]:
-    scores_TMS = torch.bmm(q / math.sqrt(q.shape[-1]), k.mT)
-    scores_TMS.view(-1, *hidden.shape).add_(hidden)
-    return torch.softmax(scores_TMS, dim=-1, out=scores_TMS)
+def _weights(q: Tensor, k: Tensor, hidden: Tensor) -> Float[Tensor, "A Q S"]:
+    scores_AQS = torch.bmm(q / math.sqrt(q.shape[-1]), k.mT)
+    scores_AQS.view(-1, *hidden.shape).add_(hidden)
+    return torch.softmax(scores_AQS, dim=-1, out=scores_AQS)

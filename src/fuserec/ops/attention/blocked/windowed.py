@@ -1,7 +1,7 @@
 """The windowed branch of the blocked form: tiles of queries against overlapping views of keys and values.
 
 Shape legend
-    N  sequences times heads   L  positions   D  width
+    N  histories times heads   L  positions   Q  queries of a tile   S  keys of a tile   D  width
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def add_windowed_backward(
 
 
 def _runs(q: Float[Tensor, "N L D"], window: int, rows: int, until: int) -> Iterator[_Run]:
-    """The tiles of all sequences, in runs whose scores fit."""
+    """The tiles of all histories, in runs whose scores fit."""
     for run in _whole_runs(q.shape[0], q.shape[1], window, rows, until):
         for start, count in spans(run.tiles, MAX_SCORES // (run.rows * (run.before + run.rows))):
             yield run._replace(first=run.first + start * run.step, tiles=count)
@@ -117,7 +117,7 @@ def _runs(q: Float[Tensor, "N L D"], window: int, rows: int, until: int) -> Iter
 def _whole_runs(N: int, L: int, window: int, rows: int, until: int) -> Iterator[_Run]:
     reach = -(-(window - 1) // rows)
     full = until // rows
-    # along a sequence the tiles are `rows` apart, across sequences L: the longer run is the better one
+    # along a history the tiles are `rows` apart, across histories L: the longer run is the better one
     along = full - reach > N
     across = reach if along else full
     for tile in range(across):
@@ -129,6 +129,6 @@ def _whole_runs(N: int, L: int, window: int, rows: int, until: int) -> Iterator[
         yield _Run(full * rows, L, N, until % rows, min(full, reach) * rows)
 
 
-def _hidden(run: _Run, window: int, like: Tensor) -> Float[Tensor, "M S"]:
+def _hidden(run: _Run, window: int, like: Tensor) -> Float[Tensor, "Q S"]:
     key = torch.arange(run.before + run.rows, device=like.device)
     return hidden_where_not(in_window(key[run.before :, None], key, window), like)

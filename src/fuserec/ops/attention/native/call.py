@@ -1,7 +1,7 @@
 """The compiled library's one function, called with tensors.
 
 Shape legend
-    B  sequences   H  heads   L  positions   D  width   T  positions of all packed sequences   M  columns of a bias
+    B  histories   H  heads   L  positions   D  width   T  positions of all packed histories   M  columns of a bias
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _NUMBERS = (
     "threads",
 )
 _ARRAYS = ("lengths", "offsets", "bias", "choice", "d_bias")
-_TOKENS_FIRST = ("gates", "d_gates")
+_EVENTS_FIRST = ("gates", "d_gates")
 _VIEWS = (
     "q",
     "k",
@@ -129,7 +129,7 @@ def call(
         pattern: with no more blocks and events than there are.
         branches: bits of `BRANCHES`.
         lengths: (B,) int64.
-        offsets: (B + 1,) int64 of packed sequences; None for padded ones.
+        offsets: (B + 1,) int64 of packed histories; None for padded ones.
         instruction_set: "" for the best.
         backward: compute gradients.
 
@@ -161,7 +161,7 @@ def call(
         if name in _ARRAYS:
             setattr(it, name, tensor.data_ptr())
         else:
-            setattr(it, name, _view(tensor, packed=packed, tokens_first=packed or name in _TOKENS_FIRST))
+            setattr(it, name, _view(tensor, packed=packed, events_first=packed or name in _EVENTS_FIRST))
     failed = library.fuserec_attention(
         ctypes.byref(it), (instruction_set or best_instruction_set()).encode(), int(backward)
     )
@@ -171,8 +171,8 @@ def call(
         raise ConfigError(f"expected an instruction set of this processor, got {instruction_set!r}")
 
 
-def _view(tensor: Tensor, *, packed: bool, tokens_first: bool) -> _View:
+def _view(tensor: Tensor, *, packed: bool, events_first: bool) -> _View:
     """(B, H, L, D), (B, L, H, D) or packed (T, H, D) as the library reads it."""
     sequence = 0 if packed else tensor.stride(0)
-    head, row = (-2, -3) if tokens_first else (-3, -2)
+    head, row = (-2, -3) if events_first else (-3, -2)
     return _View(data=tensor.data_ptr(), sequence=sequence, head=tensor.stride(head), row=tensor.stride(row))

@@ -4,8 +4,8 @@ The kernel is C++ for float32 on the processor, forward and backward, all branch
 ``fuserec build-native`` compiles it; the wheel has only its source.
 
 Shape legend
-    B  sequences   H  heads   L  positions   D  width   T  positions of all packed sequences   M  columns of a bias
-    G  groups of all sequences   N  blocks that a group chooses
+    B  histories   H  heads   L  positions   D  width   T  positions of all packed histories   M  columns of a bias
+    G  groups of all histories   X  blocks that a group chooses
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def run(
         pattern: how far each branch sees.
         summaries: what the block-level branch reads.
         lengths: (B,), None when all have L.
-        offsets: (B + 1,) of packed sequences.
+        offsets: (B + 1,) of packed histories.
         instruction_set: "avx512", "avx2" or "plain"; "" for the best that the processor has.
 
     Raises:
