@@ -5,7 +5,7 @@ no line with `fuserec.ops.attention`, so that the reference there has something 
 group chooses is an argument: wrong ones show that a test sees what it is for.
 
 Shape legend
-    B  sequences   H  heads   L  positions   D  width   C  blocks   M  block distances
+    B  histories   H  heads   L  positions   D  width   C  blocks   M  block distances
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from fuserec.ops.attention.summaries import Summaries
 __all__ = [
     "BRANCHES",
     "Choose",
-    "History",
     "Inputs",
+    "Lists",
     "by_loops",
     "by_reference",
     "chosen_by_first",
@@ -47,7 +47,7 @@ Vector = Sequence[float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class History:
+class Lists:
     """One history as nested lists: (H, L, D), gates (L, H, 3), blocks (H, C, D), bias (H, M) or None."""
 
     q: list[list[Vector]]
@@ -60,7 +60,7 @@ class History:
     block_bias: list[Vector] | None
 
 
-Choose = Callable[[History, Pattern, int], list[int]]
+Choose = Callable[[Lists, Pattern, int], list[int]]
 """The blocks that a group, given by its number, attends to event by event."""
 
 
@@ -99,13 +99,13 @@ def by_loops(branch: Branch, inputs: Inputs, pattern: Pattern, choose: Choose | 
     return out
 
 
-def chosen_by_first(history: History, pattern: Pattern, group: int) -> list[int]:
+def chosen_by_first(history: Lists, pattern: Pattern, group: int) -> list[int]:
     """The rule of the specification: the group's first query decides."""
     first = group * pattern.group
     return _best(history, pattern, [head[first] for head in history.block_query], first // pattern.block)
 
 
-def chosen_by_mean(history: History, pattern: Pattern, group: int) -> list[int]:
+def chosen_by_mean(history: Lists, pattern: Pattern, group: int) -> list[int]:
     """The rule that leaks: the mean of the group's queries decides, later ones included."""
     first = group * pattern.group
     members = [head[first : first + pattern.group] for head in history.block_query]
@@ -113,7 +113,7 @@ def chosen_by_mean(history: History, pattern: Pattern, group: int) -> list[int]:
     return _best(history, pattern, means, first // pattern.block)
 
 
-def chosen_by_latest(_: History, pattern: Pattern, group: int) -> list[int]:
+def chosen_by_latest(_: Lists, pattern: Pattern, group: int) -> list[int]:
     """The rule that never looks: always the latest blocks."""
     own = group * pattern.group // pattern.block
     return list(range(own))[::-1][: pattern.selected]
@@ -136,7 +136,7 @@ def drawn(
         dtype: of all tensors.
         summaries: draw block_query, block_key, block_value and block_bias too.
     """
-    rng = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     histories, heads, length, width = shape
     blocks = -(-length // pattern.block)
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys("qkv", shape)
@@ -146,10 +146,10 @@ def drawn(
         shapes |= {"block_query": shape, "block_bias": (heads, max(1, blocks - 1))}
     while True:
         inputs = {
-            name: torch.randn(size, generator=rng, dtype=torch.float64).to(dtype)
+            name: torch.randn(size, generator=generator, dtype=torch.float64).to(dtype)
             for name, size in shapes.items()
         }
-        if _settled(inputs, pattern, rng):
+        if _settled(inputs, pattern, generator):
             return inputs
 
 
@@ -185,20 +185,20 @@ def cut(inputs: Inputs, b: int, length: int, block: int) -> Inputs:
 
 def gradients(out: Tensor, inputs: Inputs, seed: int = 0) -> Inputs:
     """The gradient by every input of the sum of the output's numbers, each times a random one; 0 where it has no part."""
-    rng = torch.Generator().manual_seed(seed)
-    weights = torch.randn(out.shape, generator=rng, dtype=torch.float32).to(out.dtype)
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.randn(out.shape, generator=generator, dtype=torch.float32).to(out.dtype)
     found = torch.autograd.grad(
         (out * weights).sum(), list(inputs.values()), allow_unused=True, materialize_grads=True
     )
     return dict(zip(inputs, found, strict=True))
 
 
-def _windowed(history: History, pattern: Pattern, h: int, t: int) -> list[float]:
+def _windowed(history: Lists, pattern: Pattern, h: int, t: int) -> list[float]:
     visible = [s for s in range(len(history.q[h])) if t - pattern.window < s <= t]
     return _attended(history.q[h][t], history.k[h], history.v[h], visible)
 
 
-def _blockwise(history: History, pattern: Pattern, h: int, t: int) -> list[float]:
+def _blockwise(history: Lists, pattern: Pattern, h: int, t: int) -> list[float]:
     own = t // pattern.block
     return _attended(
         history.block_query[h][t],
@@ -209,7 +209,7 @@ def _blockwise(history: History, pattern: Pattern, h: int, t: int) -> list[float
     )
 
 
-def _selective(history: History, pattern: Pattern, h: int, t: int, choices: list[list[int]]) -> list[float]:
+def _selective(history: Lists, pattern: Pattern, h: int, t: int, choices: list[list[int]]) -> list[float]:
     chosen = choices[t // pattern.group]
     visible = [
         s
@@ -235,7 +235,7 @@ def _attended(
     return [sum((weight * value[d] for weight, value in weighed), 0.0) for d in range(width)]
 
 
-def _best(history: History, pattern: Pattern, queries: Sequence[Vector], own: int) -> list[int]:
+def _best(history: Lists, pattern: Pattern, queries: Sequence[Vector], own: int) -> list[int]:
     """The earlier blocks with the greatest sum over heads of softmax; the lower number where two are equal."""
     scores = [0.0] * own
     for h, query in enumerate(queries):
@@ -259,18 +259,18 @@ def _product(x: Vector, y: Vector) -> float:
     return sum(a * b for a, b in zip(x, y, strict=True))
 
 
-def _bias(history: History, h: int, distance: int) -> float:
+def _bias(history: Lists, h: int, distance: int) -> float:
     return 0.0 if history.block_bias is None else history.block_bias[h][distance - 1]
 
 
-def _history(inputs: Inputs, pattern: Pattern, b: int) -> History:
+def _history(inputs: Inputs, pattern: Pattern, b: int) -> Lists:
     q, k, v, gates = (inputs[name][b].detach().tolist() for name in ("q", "k", "v", "gates"))
     own = {
         name: inputs[name][b].detach().tolist()
         for name in ("block_query", "block_key", "block_value")
         if name in inputs
     }
-    return History(
+    return Lists(
         q=q,
         k=k,
         v=v,
@@ -287,14 +287,14 @@ def _means(rows: list[Vector], block: int) -> list[Vector]:
     return [[sum(column) / len(one) for column in zip(*one, strict=True)] for one in blocks]
 
 
-def _settled(inputs: Inputs, pattern: Pattern, rng: torch.Generator) -> bool:
+def _settled(inputs: Inputs, pattern: Pattern, generator: torch.Generator) -> bool:
     """Whether queries that are changed by a hundred times the rounding of float32 choose the same."""
     exact = {name: x.double() for name, x in inputs.items()}
     summaries = Summaries(key=exact.get("block_key"), bias=exact.get("block_bias"))
     query = exact.get("block_query", exact["q"])
     chosen = reference.choose(query, exact["k"], pattern, summaries)
     for _ in range(3):
-        shaken = query * (1 + 1e-5 * torch.randn(query.shape, generator=rng, dtype=torch.float64))
+        shaken = query * (1 + 1e-5 * torch.randn(query.shape, generator=generator, dtype=torch.float64))
         if not torch.equal(reference.choose(shaken, exact["k"], pattern, summaries), chosen):
             return False
     return True

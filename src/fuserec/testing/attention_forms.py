@@ -1,7 +1,7 @@
 """The public calls of sparse attention, held against its reference.
 
 Shape legend
-    B  sequences   H  heads   L  positions   D  width   T  positions of all packed sequences   C  blocks
+    B  histories   H  heads   L  positions   D  width   T  positions of all packed histories   C  blocks
 """
 
 from __future__ import annotations

@@ -8,28 +8,35 @@ import torch
 from fuserec.ops.attention.native import operator as native
 from fuserec.testing.attention_forms import Form
 
+REFERENCE = Form("reference", torch.float64)
+BLOCKED = Form("blocked", torch.float64)
 NATIVE = Form("native", torch.float32)
-FORMS = (
-    Form("reference", torch.float64),
-    Form("blocked", torch.float64),
-    Form("blocked", torch.float32),
-    NATIVE,
-)
 
 
-@pytest.fixture(params=FORMS, ids=str, scope="session")
+@pytest.fixture(params=(REFERENCE, BLOCKED, Form("blocked", torch.float32), NATIVE), ids=str, scope="session")
 def form(request: pytest.FixtureRequest) -> Form:
-    """Every form that works here."""
-    chosen: Form = request.param
-    return _built() if chosen == NATIVE else chosen
+    """Every form that works here, the blocked one in both precisions."""
+    return _working(request.param)
+
+
+@pytest.fixture(params=(REFERENCE, BLOCKED, NATIVE), ids=str, scope="session")
+def form_once(request: pytest.FixtureRequest) -> Form:
+    """Every form that works here, for the larger matrices of cases."""
+    return _working(request.param)
+
+
+@pytest.fixture(params=(BLOCKED, NATIVE), ids=str, scope="session")
+def fast_form(request: pytest.FixtureRequest) -> Form:
+    """Every form but the reference, for tests that hold each against it."""
+    return _working(request.param)
 
 
 @pytest.fixture(scope="session")
 def native_form() -> Form:
-    return _built()
+    return _working(NATIVE)
 
 
-def _built() -> Form:
-    if not native.built():
+def _working(form: Form) -> Form:
+    if form == NATIVE and not native.built():
         pytest.skip("the native form is not built here; fuserec build-native compiles it")
-    return NATIVE
+    return form

@@ -32,13 +32,14 @@ def seen_blocks(out: Tensor) -> list[set[int]]:
 
 def share_of_planted_found(attention: Callable[[Inputs], Tensor], dtype: torch.dtype) -> float:
     """How often the one block of a history that suits its last query, far in the past, is among those it sees."""
-    rng = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     histories, D = 24, BLOCKS
     q, k = (
-        torch.randn(histories, 2, BLOCK * BLOCKS, D, generator=rng, dtype=torch.float64) for _ in range(2)
+        torch.randn(histories, 2, BLOCK * BLOCKS, D, generator=generator, dtype=torch.float64)
+        for _ in range(2)
     )
-    wish = torch.randn(histories, 2, 1, D, generator=rng, dtype=torch.float64)
-    planted = torch.randint(FAR, (histories,), generator=rng)
+    wish = torch.randn(histories, 2, 1, D, generator=generator, dtype=torch.float64)
+    planted = torch.randint(FAR, (histories,), generator=generator)
     suits = torch.arange(BLOCK * BLOCKS) // BLOCK == planted[:, None]
     k = torch.where(suits[:, None, :, None], k + 2 * wish, k).to(dtype)
     q = torch.cat([q[:, :, :-BLOCK], q[:, :, -BLOCK:] + 2 * wish], dim=2).to(dtype)
@@ -73,20 +74,22 @@ def test_always_taking_the_latest_blocks_misses_the_planted_one() -> None:
 def test_of_equal_blocks_the_earliest_are_chosen(form: Form, own: bool, group: int) -> None:
     block, L = 8, 72
     pattern = Pattern(window=1, block=block, selected=2, group=group)
-    rng = torch.Generator().manual_seed(0)
-    q = torch.randn(3, 2, L, 16, generator=rng, dtype=form.dtype)
-    k = torch.randn(3, 2, block, 16, generator=rng, dtype=form.dtype).repeat(1, 1, L // block, 1)
+    generator = torch.Generator().manual_seed(0)
+    q = torch.randn(3, 2, L, 16, generator=generator, dtype=form.dtype)
+    k = torch.randn(3, 2, block, 16, generator=generator, dtype=form.dtype).repeat(1, 1, L // block, 1)
     inputs = {"q": q, "k": k, "v": numbered(k, block)}
     if own:
-        inputs["block_key"] = torch.randn(3, 2, 1, 16, generator=rng, dtype=form.dtype).repeat(1, 1, 9, 1)
+        inputs["block_key"] = torch.randn(3, 2, 1, 16, generator=generator, dtype=form.dtype).repeat(
+            1, 1, 9, 1
+        )
     assert seen_blocks(attended("selective", inputs, pattern, form)) == 3 * [{0, 1, 8}]
 
 
 def test_of_equal_best_blocks_among_worse_ones_the_earliest_are_chosen(form: Form) -> None:
     block, L = 4, 40
     pattern = Pattern(window=1, block=block, selected=2, group=block)
-    rng = torch.Generator().manual_seed(1)
-    q = torch.randn(1, 1, 1, 16, generator=rng, dtype=form.dtype)
+    generator = torch.Generator().manual_seed(1)
+    q = torch.randn(1, 1, 1, 16, generator=generator, dtype=form.dtype)
     liked, disliked = q.repeat(1, 1, block, 1), -q.repeat(1, 1, block, 1)
     k = torch.cat([liked if c in {2, 5, 7, 8} else disliked for c in range(10)], dim=2)
     inputs = {"q": q.expand(1, 1, L, 16), "k": k, "v": numbered(k, block)}
@@ -119,11 +122,11 @@ def test_each_group_of_a_block_chooses_for_itself(form: Form) -> None:
 
 @pytest.mark.parametrize("name", ["block_query", "block_key", "block_bias"])
 def test_the_choice_has_no_gradient(form: Form, name: str) -> None:
-    rng = torch.Generator().manual_seed(2)
+    generator = torch.Generator().manual_seed(2)
     shapes = {"q": (1, 2, 40, 16), "k": (1, 2, 40, 16), "v": (1, 2, 40, 16), "block_query": (1, 2, 40, 16)}
     shapes |= {"block_key": (1, 2, 10, 16)}
-    inputs = {key: torch.randn(shape, generator=rng, dtype=form.dtype) for key, shape in shapes.items()}
-    inputs["block_bias"] = torch.randn(2, 9, generator=rng, dtype=form.dtype)
+    inputs = {key: torch.randn(shape, generator=generator, dtype=form.dtype) for key, shape in shapes.items()}
+    inputs["block_bias"] = torch.randn(2, 9, generator=generator, dtype=form.dtype)
     inputs = {key: x.requires_grad_() for key, x in inputs.items()}
     out = attended("selective", inputs, PLANTED, form)
     (found,) = torch.autograd.grad(out.sum(), inputs[name], allow_unused=True, materialize_grads=True)

@@ -16,7 +16,6 @@ from fuserec.ops.attention import multi_granularity, reference
 from fuserec.ops.attention.native import operator as native
 from fuserec.ops.attention.pattern import Pattern
 from fuserec.ops.attention.summaries import Summaries
-from fuserec.testing.attention_forms import Form
 
 pytestmark = pytest.mark.usefixtures("native_form")
 
@@ -32,11 +31,11 @@ Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 def drawn(L: int, D: int, pattern: Pattern, *, own: bool) -> tuple[Inputs, Summaries, list[torch.Tensor]]:
     """q, k, v, gates; summaries; and all of these as leaves."""
-    rng = torch.Generator().manual_seed(L * 1000 + D)
+    generator = torch.Generator().manual_seed(L * 1000 + D)
     B, H, C = 2, 2, -(-L // pattern.block)
 
     def leaf(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=rng).requires_grad_()
+        return torch.randn(shape, generator=generator).requires_grad_()
 
     inputs = (leaf(B, H, L, D), leaf(B, H, L, D), leaf(B, H, L, D), leaf(B, L, H, 3))
     if not own:
@@ -117,9 +116,9 @@ def test_a_forked_child_computes_the_same() -> None:
 import os, torch
 from fuserec.ops.attention import multi_granularity
 torch.set_num_threads(2)
-rng = torch.Generator().manual_seed(0)
-q = torch.randn(4, 2, 100, 16, generator=rng, requires_grad=True)
-gates = torch.rand(4, 100, 2, 3, generator=rng)
+generator = torch.Generator().manual_seed(0)
+q = torch.randn(4, 2, 100, 16, generator=generator, requires_grad=True)
+gates = torch.rand(4, 100, 2, 3, generator=generator)
 def once():
     out = multi_granularity(q, q, q, gates, window=9, block=16, selected=2, group=8, implementation="native")
     return torch.autograd.grad(out.square().sum(), q)[0]
@@ -181,18 +180,8 @@ def test_numbers_beyond_the_history_are_no_danger() -> None:
         torch.testing.assert_close(out, dense, rtol=1e-4, atol=1e-5)
 
 
-def test_an_upstream_gradient_of_any_layout_will_do() -> None:
-    pattern = PATTERNS[0]
-    inputs, summaries, leaves = drawn(40, 16, pattern, own=False)
-    out = native.run("multi_granularity", *inputs, pattern, summaries)
-    expected = torch.autograd.grad(out, leaves, torch.ones_like(out), retain_graph=True)
-    for one, other in zip(torch.autograd.grad(out.sum(), leaves), expected, strict=True):
-        assert torch.equal(one, other)
-
-
-def test_the_output_lies_as_the_queries_do(native_form: Form) -> None:
+def test_the_output_lies_as_the_queries_do() -> None:
     """So that heads that were split from rows are joined again without a copy."""
     x = torch.randn(2, 40, 3, 16).transpose(1, 2)
     out = native.run("windowed", x, x, x, None, PATTERNS[0], Summaries())
     assert out.stride() == x.stride()
-    assert str(native_form).startswith("native")

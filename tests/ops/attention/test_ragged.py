@@ -36,10 +36,10 @@ def selective(q: Tensor, k: Tensor, v: Tensor, gates: Tensor | None, summaries: 
 
 
 class Packed:
-    """Random packed histories: the tensors by name, each with a gradient, and what each sequence has of them."""
+    """Random packed histories: the tensors by name, each with a gradient, and what each history has of them."""
 
     def __init__(self, lengths: list[int], *, block: int = PATTERN.block, summaries: bool = False) -> None:
-        rng = torch.Generator().manual_seed(sum(lengths) + len(lengths))
+        generator = torch.Generator().manual_seed(sum(lengths) + len(lengths))
         self.lengths, self.blocks = lengths, [num_blocks(length, block) for length in lengths]
         self.offsets = torch.tensor([0, *lengths]).cumsum(0)
         shapes: dict[str, tuple[int, ...]] = {name: (sum(lengths), H, D) for name in ("q", "k", "v")}
@@ -49,7 +49,7 @@ class Packed:
             shapes["key"] = shapes["value"] = (sum(self.blocks), H, D)
             shapes["bias"] = (H, max([1, *self.blocks]))
         self.tensors = {
-            name: torch.randn(shape, dtype=torch.float64, generator=rng).requires_grad_()
+            name: torch.randn(shape, dtype=torch.float64, generator=generator).requires_grad_()
             for name, shape in shapes.items()
         }
 
@@ -60,7 +60,7 @@ class Packed:
         return tensors["q"], tensors["k"], tensors["v"], tensors.get("gates"), read
 
     def one_by_one(self, run: Run) -> Tensor:
-        """The output of each sequence alone, packed again."""
+        """The output of each history alone, packed again."""
         outputs = []
         for number in range(len(self.lengths)):
             alone = {}
@@ -100,7 +100,7 @@ def normal(*shape: int) -> Tensor:
 
 @pytest.mark.parametrize("summaries", [False, True])
 @pytest.mark.parametrize("offsets_of", [torch.int32, torch.int64])
-def test_buckets_equal_one_sequence_at_a_time_in_values_and_gradients(
+def test_buckets_equal_one_history_at_a_time_in_values_and_gradients(
     summaries: bool, offsets_of: torch.dtype
 ) -> None:
     packed = Packed(LENGTHS, summaries=summaries)
@@ -115,7 +115,7 @@ def test_buckets_equal_one_sequence_at_a_time_in_values_and_gradients(
 
 
 @pytest.mark.parametrize("lengths", [[], [0], [0, 0], [1], [0, 3]])
-def test_no_sequence_and_no_event_are_histories_too(lengths: list[int]) -> None:
+def test_no_history_and_no_event_are_packs_too(lengths: list[int]) -> None:
     packed = Packed(lengths, summaries=True)
     out = in_buckets(gated, *packed.arguments(packed.tensors), packed.offsets, block=PATTERN.block)
     torch.testing.assert_close(out, packed.one_by_one(gated))
@@ -149,7 +149,7 @@ def test_the_gradient_of_packing_can_be_differentiated_again() -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.integers(0, 24), min_size=1, max_size=6), st.randoms(use_true_random=False))
-def test_permuting_the_sequences_permutes_the_result(lengths: list[int], chance: object) -> None:
+def test_permuting_the_histories_permutes_the_result(lengths: list[int], chance: object) -> None:
     packed = Packed(lengths)
     order = list(range(len(lengths)))
     chance.shuffle(order)  # type: ignore[attr-defined]
@@ -187,7 +187,7 @@ def test_what_stands_in_a_pad_changes_nothing_and_gets_nothing(
             assert (events_first[number, len(part) :] == 0).all(), name
 
 
-def test_all_pads_and_no_sequence_are_zero() -> None:
+def test_all_pads_and_no_history_are_zero() -> None:
     x = torch.full((3, H, 5, D), math.nan)
     gates = torch.full((3, 5, H, 3), math.nan)
     out = within(gated, x, x, x, gates, Summaries(), torch.zeros(3, dtype=torch.int64), block=4)
@@ -211,7 +211,7 @@ def test_buckets_by_hand() -> None:
     st.floats(1.05, 3),
     st.integers(1, 64),
 )
-def test_every_sequence_is_in_one_bucket_and_few_buckets_waste_little(
+def test_every_history_is_in_one_bucket_and_few_buckets_waste_little(
     lengths: list[int], stretch: float, slack: int
 ) -> None:
     buckets = length_buckets(torch.tensor(lengths, dtype=torch.int64), stretch=stretch, slack=slack)

@@ -202,12 +202,3 @@ def test_the_gradients_of_the_reference_are_those_of_its_values(branch: Branch, 
         return by_reference(branch, inputs | dict(zip(used, tensors, strict=True)), pattern)
 
     assert torch.autograd.gradcheck(of, tuple(used.values()))
-
-
-def test_the_choice_has_no_gradient() -> None:
-    pattern = Pattern(window=1, block=2, selected=1, group=2)
-    inputs = {name: x.requires_grad_() for name, x in drawn(2, pattern, (1, 2, 8, 3), summaries=True).items()}
-    out = by_reference("selective", inputs, pattern)
-    for name in ("block_query", "block_key", "block_bias"):
-        (found,) = torch.autograd.grad(out.sum(), inputs[name], allow_unused=True, retain_graph=True)
-        assert found is None

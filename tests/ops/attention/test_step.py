@@ -26,17 +26,17 @@ class Events:
     def __init__(
         self, length: int, *, own: tuple[str, ...] = (), dtype: torch.dtype = torch.float64, **pattern: Any
     ) -> None:
-        rng = torch.Generator().manual_seed(length)
+        generator = torch.Generator().manual_seed(length)
         chosen: dict[str, Any] = {"window": 3, "block": BLOCK, "selected": 2, "group": 2} | pattern
         self.pattern, self.length, self.dtype = chosen, length, dtype
         begun = num_blocks(length, chosen["block"])
         shapes = dict.fromkeys(("q", "k", "v", "query"), (H, length, D))
         shapes |= {"key": (H, begun, D), "value": (H, begun, D)}
         self.q, self.k, self.v, *_ = drawn = [
-            torch.randn(shape, dtype=dtype, generator=rng) for shape in shapes.values()
+            torch.randn(shape, dtype=dtype, generator=generator) for shape in shapes.values()
         ]
-        self.gates = torch.rand(length, H, 3, dtype=dtype, generator=rng)
-        bias = torch.randn(H, begun + 1, dtype=dtype, generator=rng)
+        self.gates = torch.rand(length, H, 3, dtype=dtype, generator=generator)
+        bias = torch.randn(H, begun + 1, dtype=dtype, generator=generator)
         self.own = {
             name: tensor
             for name, tensor in zip(("query", "key", "value", "bias"), [*drawn[3:], bias], strict=True)
