@@ -29,7 +29,7 @@ Run = Callable[[Tensor, Tensor, Tensor, Tensor | None, Summaries], Tensor]
 STRETCH, SLACK = 1.25, 16
 """A bucket's longest history over its shortest: at most this factor and these events more.
 
-Of 1.05 to 2 and 8 to 64 the fastest, or within 4 % of it, in batches of 64 and 256 histories of MovieLens-1M, blocked form.
+Why these: docs/lab.md, "Sparse attention", Buckets.
 """
 
 

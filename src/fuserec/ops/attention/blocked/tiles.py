@@ -20,7 +20,10 @@ from fuserec.shapes import Bool, Float
 __all__ = ["MAX_SCORES", "attend", "attend_backward", "hidden_where_not", "spans", "tiles"]
 
 MAX_SCORES = 1 << 17
-"""Scores (queries times keys) made at once: with the tiles' keys and values they should stay in a core's cache."""
+"""Scores (queries times keys) made at once: with the tiles' keys and values they should stay in a core's cache.
+
+Measured in docs/lab.md, "Sparse attention", as are the sizes of the branches' tiles.
+"""
 
 
 def tiles(
