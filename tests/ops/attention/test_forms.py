@@ -29,6 +29,7 @@ OF_PATTERN = {
     "blocks of seven, every query choosing alone": (63, Pattern(window=10, block=7, selected=3, group=1)),
     "all of the odd blocks selected": (100, Pattern(window=5, block=10, selected=40, group=5)),
     "blocks of eight": (100, Pattern(window=24, block=8, selected=4, group=8)),
+    "blocks of 24": (100, Pattern(window=24, block=24, selected=2, group=8)),
     "blocks of 32": (200, Pattern(window=48, block=32, selected=2, group=8)),
     "blocks of 64": (200, Pattern(window=48, block=64, selected=1, group=8)),
     "a block wider than the history": (50, Pattern(window=24, block=64, selected=2, group=64)),
