@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import importlib
+import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fuserec import compiled
 from fuserec.cli import doctor
+from fuserec.errors import CompileError
 from fuserec.ops.attention.native import operator as native
+from fuserec.ops.attention.native.library import LIBRARY
 
 if TYPE_CHECKING:
     from fuserec.testing.commands import RunCommand
@@ -73,14 +79,24 @@ def test_the_form_of_attention_that_auto_chooses_is_told(
     assert finding["advice"] == "for speed: fuserec build-native"
 
 
+@pytest.mark.parametrize("content", [b"hello", None], ids=["no library", "another library"])
 def test_a_native_library_that_does_not_load_is_told(
-    fuserec: RunCommand, monkeypatch: pytest.MonkeyPatch
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> str:
-        raise OSError("file too short")
+    """In a process of its own: what has been loaded once stays loaded."""
+    monkeypatch.setenv("FUSEREC_CACHE", str(tmp_path))
+    try:
+        damaged = compiled.place(LIBRARY, compiled.find_compiler())
+    except CompileError:
+        pytest.skip("there is no compiler, whose libraries alone would be asked for")
+    damaged.parent.mkdir(parents=True, exist_ok=True)
+    other = Path(importlib.import_module("_ctypes").__file__ or "")
+    damaged.write_bytes(other.read_bytes() if content is None else content)
 
-    monkeypatch.setattr(native, "built", lambda: True)
-    monkeypatch.setattr(native, "best_instruction_set", broken)
-    finding = attention(fuserec)
-    assert finding["found"] == "native does not load: file too short"
-    assert (finding["ok"], finding["needed"], finding["advice"]) == (False, False, "fuserec build-native")
+    done = subprocess.run(
+        [sys.executable, "-m", "fuserec", "doctor", "--json"], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    (finding,) = (item for item in json.loads(done.stdout) if item["name"] == "attention")
+    assert finding["found"] == "native, which does not load"
+    assert "run `fuserec build-native --clean`" in finding["advice"]

@@ -16,7 +16,7 @@ import typer
 
 from fuserec.cli.options import Json
 from fuserec.compiled import compiler_version, find_compiler
-from fuserec.errors import CompileError
+from fuserec.errors import CompileError, ConfigError
 
 __all__ = ["Finding", "command", "findings"]
 
@@ -164,8 +164,8 @@ def _attention() -> list[Finding]:
     if form == "native":
         try:
             found, advice = f"native, {native.best_instruction_set()}", ""
-        except OSError as error:
-            found, advice = f"native does not load: {error}", "fuserec build-native"
+        except ConfigError as error:
+            found, advice = "native, which does not load", str(error)
     return [Finding(name="attention", found=found, ok=not advice, needed=False, advice=advice)]
 
 

@@ -113,8 +113,14 @@ def test_what_fits_together_is_accepted_packed() -> None:
             "expected block_bias of shape (2, at least 2), got (3, 2)",
         ),
         ({"lengths": torch.tensor([20])}, "expected lengths of shape (2,), got (1,)"),
-        ({"lengths": torch.tensor([20, 21])}, "expected lengths from 0 to 20, got 20 to 21"),
-        ({"lengths": torch.tensor([-1, 3])}, "expected lengths from 0 to 20, got -1 to 3"),
+        (
+            {"lengths": torch.tensor([20, 21])},
+            "expected lengths from 0 to 20, got 20 to 21; a length is the number of a history's events",
+        ),
+        (
+            {"lengths": torch.tensor([-1, 3])},
+            "expected lengths from 0 to 20, got -1 to 3; a length is the number of a history's events",
+        ),
         ({"lengths": torch.tensor([1.0, 3.0])}, "expected lengths of int32 or int64, got torch.float32"),
         (
             {"k": zeros(2, 2, 20, 6, dtype=torch.float64)},
@@ -167,7 +173,7 @@ def test_what_does_not_fit_together_is_refused(changed: dict[str, Any], message:
         ),
         (
             {"offsets": torch.tensor([0, 20, 9, 29])},
-            "expected offsets that never fall; histories follow one another",
+            "expected offsets that never fall, since histories follow one another; offset 2 is below the one before it",
         ),
         ({"gates": zeros(2, 29, 3)}, "expected gates of shape (29, 2, 3), got (2, 29, 3)"),
         (

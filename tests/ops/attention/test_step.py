@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Callable
@@ -349,3 +350,15 @@ def test_large_logits_stay_finite() -> None:
     out = events.appended(events.empty())
     assert math.isfinite(out.sum().item())
     torch.testing.assert_close(out, events.full())
+
+
+def test_a_shallow_copy_is_a_clone() -> None:
+    """One that shared the caches would write into those of the original."""
+    events = Events(12, group=1)
+    history, length = events.prefilled(8), 8
+    expected = history.clone().append(*events.step(length)[0])
+    other = copy.copy(history)
+    for t in (9, 10, 11):
+        other.append(*events.step(t)[0])
+    assert len(history) == length
+    assert torch.equal(history.append(*events.step(length)[0]), expected)

@@ -54,9 +54,9 @@ def check(
         )
         T, H, D = q.shape
         _check_offsets(offsets, T)
-        begun = -(-offsets.diff() // pattern.block)
-        events, blocks = (T, H), (int(begun.sum()), H, D)
-        most = int(begun.max()) if len(begun) else 0
+        begun = [num_blocks(length, pattern.block) for length in offsets.diff().tolist()]
+        events, blocks = (T, H), (sum(begun), H, D)
+        most = max(begun, default=0)
     _ask(D >= 1 and H >= 1, f"expected at least one head of width 1, got {_shape(q)}")
     _ask(q.dtype in DTYPES, f"expected q of float32 or float64, got {q.dtype}")
     for name, tensor, shape in (
@@ -95,7 +95,10 @@ def _check_lengths(lengths: Tensor, B: int, L: int) -> None:
     _ask(lengths.shape == (B,), f"expected lengths of shape ({B},), got {_shape(lengths)}")
     if B:
         low, high = int(lengths.min()), int(lengths.max())
-        _ask(low >= 0 and high <= L, f"expected lengths from 0 to {L}, got {low} to {high}")
+        _ask(
+            low >= 0 and high <= L,
+            f"expected lengths from 0 to {L}, got {low} to {high}; a length is the number of a history's events",
+        )
 
 
 def _check_offsets(offsets: Tensor, T: int) -> None:
@@ -108,10 +111,18 @@ def _check_offsets(offsets: Tensor, T: int) -> None:
         first == 0 and last == T,
         f"expected offsets from 0 to {T}, the packed positions, got {first} to {last}",
     )
-    _ask(bool((offsets.diff() >= 0).all()), "expected offsets that never fall; histories follow one another")
+    falls = (
+        (offsets[1:] < offsets[:-1]).nonzero().flatten().tolist()
+    )  # not by differences, which may overflow
+    _ask(
+        not falls,
+        "expected offsets that never fall, since histories follow one another; "
+        f"offset {falls[0] + 1 if falls else 0} is below the one before it",
+    )
 
 
 def _check_integers(name: str, tensor: Tensor) -> None:
+    _ask(isinstance(tensor, Tensor), f"expected {name} as a tensor of integers, got {type(tensor).__name__}")
     _ask(tensor.dtype in (torch.int32, torch.int64), f"expected {name} of int32 or int64, got {tensor.dtype}")
 
 

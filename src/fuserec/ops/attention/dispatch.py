@@ -19,6 +19,7 @@ from fuserec.ops.attention.arguments import check
 from fuserec.ops.attention.blocked import form as blocked
 from fuserec.ops.attention.native import operator as native
 from fuserec.ops.attention.pattern import Branch, Pattern
+from fuserec.ops.attention.precision import as_given
 from fuserec.ops.attention.summaries import Summaries
 from fuserec.shapes import Float, Int
 
@@ -214,14 +215,18 @@ def _call(
     offsets: Tensor | None,
     implementation: Implementation,
 ) -> Tensor:
+    if branch == "multi_granularity" and inputs[3] is None:
+        raise ConfigError("expected gates, got None; each branch has a call of its own without gates")
     check(*inputs, pattern, summaries, lengths, offsets)
     form = _form(implementation, inputs[0])
-    pattern = pattern.within(inputs[0].shape[2] if offsets is None else inputs[0].shape[0])
+    longest = inputs[0].shape[2] if offsets is None else max(offsets.diff().tolist(), default=0)
+    pattern = pattern.within(longest)
     if form == "native":
         return native.run(branch, *inputs, pattern, summaries, lengths=lengths, offsets=offsets)
 
     def run(q: Tensor, k: Tensor, v: Tensor, gates: Tensor | None, summaries: Summaries) -> Tensor:
-        return _PLAIN[form](branch, q, k, v, gates, pattern, summaries)
+        with as_given(q.device):
+            return _PLAIN[form](branch, q, k, v, gates, pattern, summaries)
 
     if offsets is not None:
         return ragged.in_buckets(run, *inputs, summaries, offsets, block=pattern.block)
@@ -233,7 +238,8 @@ def _call(
 def _form(implementation: str, q: Tensor) -> Form:
     if implementation not in get_args(Implementation):
         raise ConfigError(
-            f"expected an implementation, got {implementation!r}; {nearest(implementation, get_args(Implementation))}"
+            f"expected an implementation, got {implementation!r}; "
+            f"{nearest(str(implementation), get_args(Implementation))}"
         )
     if implementation != "auto":
         return implementation  # type: ignore[return-value]

@@ -8,7 +8,6 @@ Shape legend
 
 from __future__ import annotations
 
-import copy
 import math
 
 import torch
@@ -172,9 +171,12 @@ class History:
     @torch.no_grad()
     def clone(self) -> History:
         """A history of the same events that goes its own way."""
-        clone = copy.copy(self)
+        clone = object.__new__(History)
+        clone.__dict__.update(self.__dict__)
         clone._make_room(self._block_keys.shape[1])
         return clone
+
+    __copy__ = clone  # one that shared the caches would write into them
 
     @torch.no_grad()
     def append(
@@ -277,12 +279,14 @@ class History:
         self._summarised = (key is not None, value is not None)
 
     def _make_room(self, blocks: int) -> None:
-        """New caches of that many blocks with what the old ones have."""
+        """New caches of that many blocks with what the old ones have; all of them or, without memory, none."""
         ended, events = self._length // self._pattern.block, blocks * self._pattern.block
-        self._keys = _moved(self._keys, self._length, events)
-        self._values = _moved(self._values, self._length, events)
-        self._block_keys = _moved(self._block_keys, ended, blocks)
-        self._block_values = _moved(self._block_values, ended, blocks)
+        self._keys, self._values, self._block_keys, self._block_values = (
+            _moved(self._keys, self._length, events),
+            _moved(self._values, self._length, events),
+            _moved(self._block_keys, ended, blocks),
+            _moved(self._block_values, ended, blocks),
+        )
 
     def _check(self, name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
         dtype, device = self._keys.dtype, self._keys.device

@@ -18,12 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fuserec.errors import ConfigError
 from fuserec.ops.attention.blocked.blockwise import add_blockwise, add_blockwise_backward
 from fuserec.ops.attention.blocked.choice import choose
 from fuserec.ops.attention.blocked.selective import add_selective, add_selective_backward
 from fuserec.ops.attention.blocked.windowed import add_windowed, add_windowed_backward, tile_rows
 from fuserec.ops.attention.pattern import BRANCHES, Branch, Pattern
+from fuserec.ops.attention.precision import as_given, refuse_second_derivatives
 from fuserec.ops.attention.summaries import Summaries, block_means
 from fuserec.ops.attention.visibility import num_blocks
 from fuserec.shapes import Float
@@ -91,7 +91,8 @@ class _Attention(torch.autograd.Function):
         gates_3NL1 = _gates_filled(gates, block)
         ctx.save_for_backward(q, k, v, gates_3NL1, query, key, value, bias, choice_BGX)
 
-        out_NLD = torch.zeros_like(q)
+        out_BHLD = q.new_zeros(B, H, *q.shape[1:])
+        out_NLD = out_BHLD.view_as(q)
         if branches[0]:
             rows = tile_rows(pattern.window)
             add_windowed(out_NLD, q, k, v, gates_3NL1[0], pattern.window, rows=rows, until=L)
@@ -111,69 +112,73 @@ class _Attention(torch.autograd.Function):
                 selected=selected,
                 group=pattern.group,
             )
-        return _cut(out_NLD, B, H, L)
+        # not a view, which nobody may change in place
+        return out_BHLD if q.shape[1] == L else out_BHLD[:, :, :L].contiguous()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # with create_graph, that is: what follows would have no derivative in it
-            raise ConfigError(
-                "the blocked form of attention has no second derivative; use implementation='reference'"
-            )
-        q, k, v, gates_3NL1, query, key, value, bias, choice_BGX = ctx.saved_tensors
-        pattern, (B, H, L) = ctx.pattern, ctx.lengths
-        block, C = pattern.block, num_blocks(L, pattern.block)
-        grad = _filled(grad, block)
-        into_q, into_k, into_v, into_gates = (torch.zeros_like(x) for x in (q, k, v, gates_3NL1))
-        default_query, default_key, default_value, default_bias = ctx.defaults
-        into_query = into_q if default_query else torch.zeros_like(query)
-        into_key, into_value = (None if x is None else torch.zeros_like(x) for x in (key, value))
-        into_bias = None if default_bias else torch.zeros_like(bias)
+        refuse_second_derivatives("blocked")
+        with as_given(grad.device):
+            return _gradients(ctx, grad)
 
-        if ctx.branches[0]:
-            into = (into_q, into_k, into_v, into_gates[0])
-            rows = tile_rows(pattern.window)
-            add_windowed_backward(grad, q, k, v, gates_3NL1[0], into, pattern.window, rows=rows, until=L)
-        if ctx.branches[1]:
-            assert into_key is not None
-            assert into_value is not None
-            into_blocks = (into_query, into_key, into_value, into_bias, into_gates[1])
-            add_blockwise_backward(grad, query, key, value, bias, gates_3NL1[1], into_blocks, block=block)
-        if choice_BGX is not None:
-            into = (into_q, into_k, into_v, into_gates[2])
-            add_selective_backward(
-                grad,
-                q,
-                k,
-                v,
-                gates_3NL1[2],
-                choice_BGX,
-                into,
-                block=block,
-                selected=min(pattern.selected, C),
-                group=pattern.group,
-            )
-        # an unfinished block has no gradient: nobody sees its mean
-        for is_default, into_x, into_mean in (
-            (default_key, into_k, into_key),
-            (default_value, into_v, into_value),
-        ):
-            if is_default and into_mean is not None:
-                into_x.unflatten(1, (C, block)).add_(into_mean[:, :, None], alpha=1 / block)
 
-        return (
-            None,
-            None,
-            _cut(into_q, B, H, L),
-            _cut(into_k, B, H, L),
-            _cut(into_v, B, H, L),
-            into_gates[:, :, :L, 0].unflatten(1, (B, H)).permute(1, 3, 2, 0),
-            None if default_query else _cut(into_query, B, H, L),
-            *(
-                None if is_default or into_x is None else into_x.unflatten(0, (B, H))
-                for is_default, into_x in ((default_key, into_key), (default_value, into_value))
-            ),
-            into_bias,
+def _gradients(ctx: Any, grad: Float[Tensor, "B H L D"]) -> tuple[Tensor | None, ...]:
+    """Of every argument of `_Attention.forward`."""
+    q, k, v, gates_3NL1, query, key, value, bias, choice_BGX = ctx.saved_tensors
+    pattern, (B, H, L) = ctx.pattern, ctx.lengths
+    block, C = pattern.block, num_blocks(L, pattern.block)
+    grad = _filled(grad, block)
+    into_q, into_k, into_v, into_gates = (torch.zeros_like(x) for x in (q, k, v, gates_3NL1))
+    default_query, default_key, default_value, default_bias = ctx.defaults
+    into_query = into_q if default_query else torch.zeros_like(query)
+    into_key, into_value = (None if x is None else torch.zeros_like(x) for x in (key, value))
+    into_bias = None if default_bias else torch.zeros_like(bias)
+
+    if ctx.branches[0]:
+        into = (into_q, into_k, into_v, into_gates[0])
+        rows = tile_rows(pattern.window)
+        add_windowed_backward(grad, q, k, v, gates_3NL1[0], into, pattern.window, rows=rows, until=L)
+    if ctx.branches[1]:
+        assert into_key is not None
+        assert into_value is not None
+        into_blocks = (into_query, into_key, into_value, into_bias, into_gates[1])
+        add_blockwise_backward(grad, query, key, value, bias, gates_3NL1[1], into_blocks, block=block)
+    if choice_BGX is not None:
+        into = (into_q, into_k, into_v, into_gates[2])
+        add_selective_backward(
+            grad,
+            q,
+            k,
+            v,
+            gates_3NL1[2],
+            choice_BGX,
+            into,
+            block=block,
+            selected=min(pattern.selected, C),
+            group=pattern.group,
         )
+    # the last block has no gradient: nobody sees its mean
+    for is_default, into_x, into_mean in (
+        (default_key, into_k, into_key),
+        (default_value, into_v, into_value),
+    ):
+        if is_default and into_mean is not None:
+            into_x.unflatten(1, (C, block)).add_(into_mean[:, :, None], alpha=1 / block)
+
+    return (
+        None,
+        None,
+        _cut(into_q, B, H, L),
+        _cut(into_k, B, H, L),
+        _cut(into_v, B, H, L),
+        into_gates[:, :, :L, 0].unflatten(1, (B, H)).permute(1, 3, 2, 0),
+        None if default_query else _cut(into_query, B, H, L),
+        *(
+            None if is_default or into_x is None else into_x.unflatten(0, (B, H))
+            for is_default, into_x in ((default_key, into_key), (default_value, into_value))
+        ),
+        into_bias,
+    )
 
 
 def _filled(x: Float[Tensor, "B H L D"], block: int) -> Float[Tensor, "N filled D"]:

@@ -29,14 +29,14 @@ class _View(ctypes.Structure):
 
     _fields_ = (
         ("data", ctypes.c_void_p),
-        ("sequence", ctypes.c_int64),
+        ("history", ctypes.c_int64),
         ("head", ctypes.c_int64),
         ("row", ctypes.c_int64),
     )
 
 
 _NUMBERS = (
-    "sequences",
+    "histories",
     "heads",
     "rows",
     "dim",
@@ -90,14 +90,14 @@ def _library() -> ctypes.CDLL:
         )
     try:
         library = ctypes.CDLL(str(path))
-    except OSError as error:
+        library.fuserec_attention.argtypes = [ctypes.POINTER(_Call), ctypes.c_char_p, ctypes.c_int]
+        library.fuserec_attention.restype = ctypes.c_int
+        library.fuserec_attention_best.restype = ctypes.c_char_p
+    except (OSError, AttributeError) as error:
         raise ConfigError(
             f"the native form of attention does not load: {error}; run `fuserec build-native --clean` and "
             "`fuserec build-native`, or use implementation='blocked'"
         ) from error
-    library.fuserec_attention.argtypes = [ctypes.POINTER(_Call), ctypes.c_char_p, ctypes.c_int]
-    library.fuserec_attention.restype = ctypes.c_int
-    library.fuserec_attention_best.restype = ctypes.c_char_p
     return library
 
 
@@ -141,7 +141,7 @@ def call(
     packed, q, bias = offsets is not None, tensors["q"], tensors["bias"]
     assert q is not None
     it = _Call(
-        sequences=len(lengths),
+        histories=len(lengths),
         heads=q.shape[1],
         rows=q.shape[-2] if not packed else 0,
         dim=q.shape[-1],
@@ -173,6 +173,6 @@ def call(
 
 def _view(tensor: Tensor, *, packed: bool, events_first: bool) -> _View:
     """(B, H, L, D), (B, L, H, D) or packed (T, H, D) as the library reads it."""
-    sequence = 0 if packed else tensor.stride(0)
+    history = 0 if packed else tensor.stride(0)
     head, row = (-2, -3) if events_first else (-3, -2)
-    return _View(data=tensor.data_ptr(), sequence=sequence, head=tensor.stride(head), row=tensor.stride(row))
+    return _View(data=tensor.data_ptr(), history=history, head=tensor.stride(head), row=tensor.stride(row))

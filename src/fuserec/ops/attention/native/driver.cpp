@@ -9,11 +9,11 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <new>
 #include <numeric>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -140,7 +140,7 @@ class Work {
         for (int64_t i = 1; i < threads; ++i) {
             try {
                 others.emplace_back([&, i] { take_part(barrier, scratch[i].get()); });
-            } catch (const std::system_error&) {
+            } catch (const std::exception&) {
                 barrier.leave();  // the system has no more threads: fewer do the same
             }
         }

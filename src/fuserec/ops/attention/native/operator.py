@@ -18,6 +18,7 @@ from torch import Tensor
 from fuserec.errors import ConfigError
 from fuserec.ops.attention.native.call import BRANCHES, best_instruction_set, built, call
 from fuserec.ops.attention.pattern import Branch, Pattern
+from fuserec.ops.attention.precision import refuse_second_derivatives
 from fuserec.ops.attention.summaries import Summaries
 
 __all__ = ["best_instruction_set", "built", "run"]
@@ -179,6 +180,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tenso
 
 
 def _backward(ctx: Any, d_out: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    refuse_second_derivatives("native")
     softmax, choice, *tensors = ctx.saved_tensors
     settings = (ctx.branches, ctx.window, ctx.block, ctx.selected, ctx.group, ctx.instruction_set)
     gradients = iter(_attention_backward(d_out, softmax, choice, *tensors, *settings))

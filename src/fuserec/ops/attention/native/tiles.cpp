@@ -85,9 +85,13 @@ inline float largest(vec x) {
     return fold<LANES>(x, [](auto a, auto b) { return a > b ? a : b; });
 }
 
-// 2^x for x <= 0, exactly 0 below 2^-126; NaN stays NaN. Polynomial: least relative error (9e-8) on [-1/2, 1/2].
+// 2^x for x <= 0; NaN stays NaN. The polynomial is the one of least relative error (9e-8) on [-1/2, 1/2]. TINY: down to the
+// smallest number there is, 2^-149, as a choice between far-off blocks needs it; otherwise exactly 0 below 2^-126.
+template <bool TINY>
 inline vec exp2(vec x) {
-    const vec kept = x < -126.0f ? splat(-126.0f) : x;
+    constexpr float LOWEST = TINY ? -150.0f : -126.0f;
+    constexpr int LIFT = TINY ? 64 : 0;
+    const vec kept = x < LOWEST ? splat(LOWEST) : x;
     const vec shifted = kept + 12582912.0f;  // 1.5 * 2^23: the whole part lands in the last bits
     const vec rest = kept - (shifted - 12582912.0f);
     vec p = splat(0.0013264726898932267f);
@@ -96,9 +100,10 @@ inline vec exp2(vec x) {
     p = p * rest + 0.24022242084918566f;
     p = p * rest + 0.6931469775984703f;
     p = p * rest + 1.0f;
-    const ivec power = (reinterpret_cast<const ivec&>(shifted) + 127) << 23;
+    const ivec power = (reinterpret_cast<const ivec&>(shifted) + (127 + LIFT)) << 23;
     p = p * reinterpret_cast<const vec&>(power);
-    return x < -126.0f ? vec{} : p;
+    if constexpr (TINY) p = p * 0x1p-64f;
+    return x < LOWEST ? vec{} : p;
 }
 
 // The panels that a tile sees, in one order for all its rows.
@@ -289,10 +294,11 @@ inline float top(const float* scores, int64_t begin, int64_t end) {
 }
 
 // scores become 2^(scores - best); gives their sum.
+template <bool TINY>
 inline float exponentiate(float* scores, int64_t begin, int64_t end, float best) {
     vec total = {};
     for (int64_t i = begin; i < end; i += LANES) {
-        const vec x = exp2(load(scores + i) - best);
+        const vec x = exp2<TINY>(load(scores + i) - best);
         store(scores + i, x);
         total += x;
     }
@@ -580,7 +586,7 @@ void choose(const Shape& shape, const Head* heads, int64_t num_heads, int64_t be
                 float *row = room.scores + r * ld, *total = room.totals + r * ld;
                 if (bias.values) add(row, bias.of(tile.to[r]), list.size * PANEL);
                 mask(row, tile, list, r, 0, list.size);
-                const float share = 1 / exponentiate(row, 0, list.size * PANEL, top(row, 0, list.size * PANEL));
+                const float share = 1 / exponentiate<true>(row, 0, list.size * PANEL, top(row, 0, list.size * PANEL));
                 for (int64_t c = 0; c < list.size * PANEL; c += LANES) store(total + c, load(total + c) + share * load(row + c));
             }
         }
@@ -612,7 +618,7 @@ void attend(const Shape& shape, const Head& head, int branch, int64_t t, const T
             if (bias) add(row, bias, list.size * PANEL);
             mask(row, tile, list, r, tile.low[s], tile.high[s]);
             softmax[0] = top(row, tile.low[s] * PANEL, tile.high[s] * PANEL);
-            softmax[1] = 1 / exponentiate(row, tile.low[s] * PANEL, tile.high[s] * PANEL, softmax[0]);
+            softmax[1] = 1 / exponentiate<false>(row, tile.low[s] * PANEL, tile.high[s] * PANEL, softmax[0]);
             scale[r] = softmax[1] * gate(head, t + r, branch);
         }
     weigh_all(tile, list, scores, ld, source.values, scale, out, width);
@@ -685,7 +691,7 @@ void attend_backward(const Shape& shape, const Head& head, int branch, int64_t t
             mask(row, tile, list, r, tile.low[s], tile.high[s]);
             vec total = {};
             for (int64_t i = begin; i < end; i += LANES) {
-                const vec x = exp2(load(row + i) - softmax[0]);
+                const vec x = exp2<false>(load(row + i) - softmax[0]);
                 store(row + i, x);
                 total += x * load(gradient + i);
             }
