@@ -96,6 +96,16 @@ def test_of_equal_best_blocks_among_worse_ones_the_earliest_are_chosen(form: For
     assert seen_blocks(attended("selective", inputs, pattern, form)) == [{2, 5, 9}]
 
 
+def test_of_equal_blocks_below_the_best_the_earliest_are_chosen(form: Form) -> None:
+    """Also where the best one comes after them and takes the place of one."""
+    pattern = Pattern(window=1, block=4, selected=2, group=4)
+    zeros = torch.zeros(1, 1, 16, 16, dtype=form.dtype)
+    key = torch.zeros(1, 1, 4, 16, dtype=form.dtype)
+    key[:, :, 2] = 0.3
+    inputs = {"q": zeros + 1, "k": zeros, "v": numbered(zeros, 4), "block_key": key}
+    assert seen_blocks(attended("selective", inputs, pattern, form)) == [{0, 2, 3}]
+
+
 @pytest.mark.parametrize("liked", [(0, 1), (1, 0)])
 def test_blocks_that_two_heads_like_the_other_way_round_are_equal(form: Form, liked: tuple[int, int]) -> None:
     pattern = Pattern(window=1, block=8, selected=1, group=8)

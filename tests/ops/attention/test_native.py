@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ PATTERNS = (
     Pattern(window=20, block=16, selected=2, group=8),
     Pattern(window=9, block=7, selected=3, group=1),
     Pattern(window=40, block=64, selected=1, group=32),
+    Pattern(window=150, block=160, selected=1, group=80),  # longer than a tile of the kernel
 )
 
 
@@ -46,8 +48,8 @@ def drawn(L: int, D: int, pattern: Pattern, *, own: bool) -> tuple[Inputs, Summa
 
 
 @pytest.mark.parametrize("instruction_set", ["avx512", "avx2", "plain"])
-@pytest.mark.parametrize("pattern", PATTERNS, ids=["16", "7", "64"])
-@pytest.mark.parametrize(("L", "D"), [(7, 8), (100, 24), (200, 64)])
+@pytest.mark.parametrize("pattern", PATTERNS, ids=["16", "7", "64", "160"])
+@pytest.mark.parametrize(("L", "D"), [(7, 8), (100, 24), (200, 64), (350, 16)])
 @pytest.mark.parametrize("own", [False, True], ids=["means", "own summaries"])
 def test_every_instruction_set_equals_the_reference(
     instruction_set: str, pattern: Pattern, L: int, D: int, own: bool
@@ -185,3 +187,30 @@ def test_the_output_lies_as_the_queries_do() -> None:
     x = torch.randn(2, 40, 3, 16).transpose(1, 2)
     out = native.run("windowed", x, x, x, None, PATTERNS[0], Summaries())
     assert out.stride() == x.stride()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux lists a process's threads")
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_as_many_threads_work_as_torch_is_told_to_use(count: int) -> None:
+    pattern = PATTERNS[0]
+    rows = torch.randn(1, 8, 4000, 32)
+    before, done = torch.get_num_threads(), threading.Event()
+
+    def work() -> None:
+        # the caller is one of them; in a thread of its own, so that this one can count
+        torch.set_num_threads(count)
+        for _ in range(3):
+            native.run("selective", rows, rows, rows, None, pattern, Summaries())
+        done.set()
+
+    alone = len(os.listdir("/proc/self/task"))  # noqa: PTH208 (names alone, many times a second)
+    caller = threading.Thread(target=work)
+    most = 0
+    try:
+        caller.start()
+        while not done.is_set():
+            most = max(most, len(os.listdir("/proc/self/task")))  # noqa: PTH208
+        caller.join()
+    finally:
+        torch.set_num_threads(before)
+    assert most - alone == count
