@@ -119,7 +119,7 @@ def _runs(
         for start, count in spans(C - selected - 1, blocks_at_once):
             first = (selected + 1 + start) * block
             some = slice(first // group, (first + count * block) // group)
-            # all have their choices, except where scores are not numbers: there the result is none either
+            # all have their choices, except where scores are not numbers: those fall to the first block
             chosen_AX = choice_BGX[n // H, some].clamp(min=0)
             seen_AY = torch.cat((chosen_AX, own_G1[some]), 1) + n * C
             yield (n * L + first, group, len(seen_AY), group), seen_AY
