@@ -15,7 +15,8 @@ length over that at the first, both in one round, beside the growth of the keys 
 pass forward and backward of one history takes above its inputs, masks included, in a process of its own; freed memory goes back there.
 
 Held, one thread, group = block, forward and backward: native at least 1.3 times as fast as dense at 512, 1.7 at 1k, 4 at
-4k, 10.5 at 16k; blocked 2.3 at 4k, 5.5 at 16k; growth from 1k to 16k with block 64 at most 1.3; memory linear in the length.
+4k, 10.5 at 16k; blocked 2.3 at 4k, 5.5 at 16k; memory linear in the length; growth from 1k to 16k with block 64 at most 1.3 for
+blocked. Native grows as the keys do, 1.44 times.
 
     python benchmarks/attention.py [--rounds 7] [--threads 1] [--lengths 512 1024] [--tests tests/ops/attention]
 """
