@@ -14,6 +14,11 @@ LENGTHS = (0, 1, 7, 63, 100, 200)
 WIDTHS = (1, 8, 16, 32, 48, 64, 128)
 
 OF_LENGTH = {f"{L} events": (L, Pattern(window=24, block=16, selected=2, group=8)) for L in LENGTHS}
+OF_GROUP = {
+    f"{L} events, a choice for {group}": (L, Pattern(window=24, block=16, selected=2, group=group))
+    for L in LENGTHS
+    for group in (1, 16)
+}
 OF_PATTERN = {
     "a window wider than the history": (63, Pattern(window=128, block=16, selected=2, group=8)),
     "a window of one": (63, Pattern(window=1, block=16, selected=2, group=8)),
@@ -22,8 +27,6 @@ OF_PATTERN = {
     "a history of whole windows": (96, Pattern(window=32, block=16, selected=2, group=8)),
     "fewer blocks than selected": (40, Pattern(window=24, block=16, selected=10, group=8)),
     "none selected": (100, Pattern(window=24, block=16, selected=0, group=8)),
-    "every query choosing alone": (100, Pattern(window=24, block=16, selected=2, group=1)),
-    "one choice a block": (100, Pattern(window=24, block=16, selected=2, group=16)),
     "blocks of one": (40, Pattern(window=24, block=1, selected=3, group=1)),
     "blocks of seven": (100, Pattern(window=24, block=7, selected=3, group=7)),
     "blocks of seven, every query choosing alone": (63, Pattern(window=10, block=7, selected=3, group=1)),
@@ -34,7 +37,7 @@ OF_PATTERN = {
     "blocks of 64": (200, Pattern(window=48, block=64, selected=1, group=8)),
     "a block wider than the history": (50, Pattern(window=24, block=64, selected=2, group=64)),
 }
-CASES = OF_LENGTH | OF_PATTERN
+CASES = OF_LENGTH | OF_GROUP | OF_PATTERN
 BLOCKS_ALONE = (
     "0 events",
     "1 events",
