@@ -28,5 +28,7 @@ LIBRARY = Library(
         Unit(_TILES, ("-DNAME=plain", "-DLANES=4")),
         *(_X86 if platform.machine() in {"x86_64", "AMD64"} else ()),
     ),
-    headers=(_HERE / "tiles.h",),
+    headers=tuple(
+        _HERE / f"{name}.h" for name in ("lists", "products", "sight", "storage", "tiles", "vectors")
+    ),
 )
