@@ -362,6 +362,18 @@ def test_a_damaged_library_is_compiled_again(toy: Library, compiler: compiled.Co
     assert answers(path) == (42, 7)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="libraries are ELF files on Linux alone")
+def test_a_library_that_was_cut_short_is_none(toy: Library, compiler: compiled.Compiler) -> None:
+    """To load it would end the process, without a word, when it reads what is not there."""
+    path = build(toy)
+    whole = path.read_bytes()
+    for size in (len(whole) - 1, len(whole) // 2, 5000, 64, 40, 6):
+        path.write_bytes(whole[:size])
+        assert built(toy) is None, size
+    path.write_bytes(whole)
+    assert built(toy) == path
+
+
 def test_what_a_killed_process_left_is_no_library(
     toy: Library, compiler: compiled.Compiler, cache: Path, tmp_path: Path
 ) -> None:

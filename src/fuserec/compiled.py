@@ -109,7 +109,9 @@ def built(library: Library) -> Path | None:
         folder = cache_folder()
     except CompileError:
         return None
-    found = _files(folder, f"{re.escape(_stem(library))}-{_HASH}.so")
+    found = [
+        path for path in _files(folder, f"{re.escape(_stem(library))}-{_HASH}.so") if not _cut_short(path)
+    ]
     try:
         own = place(library, find_compiler())
     except CompileError:
@@ -306,6 +308,23 @@ def _files(folder: Path, pattern: str) -> list[Path]:
         return [path for path in folder.iterdir() if re.fullmatch(pattern, path.name)]
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
+
+
+def _cut_short(path: Path) -> bool:
+    """An ELF file of 64 bits that ends before its own table of sections: to load it would kill the process."""
+    try:
+        with path.open("rb") as file:
+            header, size = file.read(64), os.fstat(file.fileno()).st_size
+    except OSError:
+        return False  # loading says why
+    if header[:6] != b"\x7fELF\x02\x01":
+        return False
+    if len(header) < 64:
+        return True
+    begin, entry, entries = (
+        int.from_bytes(header[at : at + width], "little") for at, width in ((40, 8), (58, 2), (60, 2))
+    )
+    return size < begin + entry * entries
 
 
 @contextmanager
