@@ -14,7 +14,14 @@ from fuserec.ops.attention import dispatch, multi_granularity, selective, window
 from fuserec.ops.attention.pattern import Pattern
 from fuserec.ops.attention.summaries import Summaries
 from fuserec.testing.attention import Inputs, by_reference, drawn, gradients
-from fuserec.testing.attention_forms import Form, assert_equals_reference, assert_near, attended, leaves
+from fuserec.testing.attention_forms import (
+    Form,
+    assert_equals_reference,
+    assert_near,
+    attended,
+    leaves,
+    packed,
+)
 
 PATTERN = Pattern(window=10, block=8, selected=2, group=4)
 
@@ -73,6 +80,23 @@ def test_the_summary_of_the_last_block_may_be_anything(
     torch.testing.assert_close(found, expected)
     theirs = gradients(expected, known)
     for name, gradient in gradients(found, blank).items():
+        torch.testing.assert_close(gradient, theirs[name])
+
+
+def test_the_summary_of_a_packed_history_s_last_block_may_be_anything(form: Form) -> None:
+    inputs = drawn(6, PATTERN, (3, 2, 40, 16), dtype=form.dtype, summaries=True)
+    lengths = (33, 16, 36)  # near enough to be padded to one length
+    known, offsets = packed(inputs, lengths, PATTERN.block)
+    ends = torch.tensor([-(-length // PATTERN.block) for length in lengths]).cumsum(0) - 1
+    unknown = known | {
+        name: known[name].detach().index_fill(0, ends, float("nan")) for name in ("block_key", "block_value")
+    }
+    known, unknown = leaves(known, form.dtype), leaves(unknown, form.dtype)
+    expected = attended("multi_granularity", known, PATTERN, form, offsets=offsets)
+    found = attended("multi_granularity", unknown, PATTERN, form, offsets=offsets)
+    torch.testing.assert_close(found, expected)
+    theirs = gradients(expected, known)
+    for name, gradient in gradients(found, unknown).items():
         torch.testing.assert_close(gradient, theirs[name])
 
 

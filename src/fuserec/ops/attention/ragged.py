@@ -104,20 +104,26 @@ def in_buckets(
     lengths_B = offsets.long().cpu().diff()
     buckets = length_buckets(lengths_B)
     events = _Layout.of(lengths_B, buckets, device=q.device)
-    blocks = _Layout.of(-(-lengths_B // block), buckets, device=q.device)
+    blocks_B = -(-lengths_B // block)
+    blocks = _Layout.of(blocks_B, buckets, device=q.device)
+    # nobody sees a history's last block, but it comes to stand before pads: whatever it is, it shall be a number
+    last = (blocks_B.cumsum(0) - 1)[blocks_B > 0].to(q.device)
+    key, value = (None if x is None else x.index_fill(0, last, 0) for x in (summaries.key, summaries.value))
     none = [None] * len(events.shapes)
     outputs = []
-    for bucket_q, bucket_k, bucket_v, bucket_gates, query, key, value in zip(
+    for bucket_q, bucket_k, bucket_v, bucket_gates, *bucket_summaries in zip(
         events.heads_first(q),
         events.heads_first(k),
         events.heads_first(v),
         none if gates is None else events.padded(gates),
         none if summaries.query is None else events.heads_first(summaries.query),
-        none if summaries.key is None else blocks.heads_first(summaries.key),
-        none if summaries.value is None else blocks.heads_first(summaries.value),
+        none if key is None else blocks.heads_first(key),
+        none if value is None else blocks.heads_first(value),
         strict=True,
     ):
-        read = Summaries(query=query, key=key, value=value, bias=summaries.bias)
+        read = Summaries(
+            **dict(zip(("query", "key", "value"), bucket_summaries, strict=True)), bias=summaries.bias
+        )
         outputs.append(run(bucket_q, bucket_k, bucket_v, bucket_gates, read))
     return events.collected(outputs)
 
