@@ -18,10 +18,7 @@ from fuserec.errors import ConfigError
 from fuserec.ops.attention.native.library import LIBRARY
 from fuserec.ops.attention.pattern import Pattern
 
-__all__ = ["BRANCHES", "best_instruction_set", "built", "call"]
-
-BRANCHES = {"windowed": 1, "blockwise": 2, "selective": 4, "multi_granularity": 7}
-"""The branches that a call computes, as bits."""
+__all__ = ["best_instruction_set", "built", "call"]
 
 
 class _View(ctypes.Structure):
@@ -127,7 +124,7 @@ def call(
     Args:
         tensors: by the names of ``Call``; float32 but for the int32 ``choice``; last dimension contiguous.
         pattern: with no more blocks and events than there are.
-        branches: bits of `BRANCHES`.
+        branches: which are computed: bits 1, 2 and 4, in the order of `pattern.BRANCHES`.
         lengths: (B,) int64.
         offsets: (B + 1,) int64 of packed histories; None for padded ones.
         instruction_set: "" for the best.

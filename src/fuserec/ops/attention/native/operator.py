@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from fuserec.errors import ConfigError
-from fuserec.ops.attention.native.call import BRANCHES, best_instruction_set, built, call
-from fuserec.ops.attention.pattern import Branch, Pattern
+from fuserec.ops.attention.native.call import best_instruction_set, built, call
+from fuserec.ops.attention.pattern import BRANCHES, Branch, Pattern
 from fuserec.ops.attention.precision import refuse_second_derivatives
 from fuserec.ops.attention.summaries import Summaries
 
@@ -80,7 +80,7 @@ def run(
         summaries.bias,
         _on_cpu(lengths),
         _on_cpu(offsets),
-        BRANCHES[branch],
+        sum(has << bit for bit, has in enumerate(BRANCHES[branch])),
         pattern.window,
         *((_TILE, 0, _TILE) if branch == "windowed" else (pattern.block, pattern.selected, pattern.group)),
         instruction_set,
