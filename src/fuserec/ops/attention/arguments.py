@@ -28,8 +28,8 @@ def check(
     summaries: Summaries,
     lengths: Tensor | None,
     offsets: Tensor | None,
-) -> None:
-    """Refuse what does not fit together.
+) -> int:
+    """Refuse what does not fit together; give the events of the longest history, padding included.
 
     All have the dtype and the device of ``q``, but ``lengths`` and ``offsets``: int32 or int64, on any device.
 
@@ -43,7 +43,7 @@ def check(
         B, H, L, D = q.shape
         events: tuple[int, ...] = (B, L, H)
         blocks: tuple[int, ...] = (B, H, num_blocks(L, pattern.block), D)
-        most = num_blocks(L, pattern.block)
+        longest = L
         if lengths is not None:
             _check_lengths(lengths, B, L)
     else:
@@ -54,9 +54,10 @@ def check(
         )
         T, H, D = q.shape
         _check_offsets(offsets, T)
-        begun = [num_blocks(length, pattern.block) for length in offsets.diff().tolist()]
+        all_lengths = offsets.diff().tolist()
+        longest = max(all_lengths, default=0)
+        begun = [num_blocks(length, pattern.block) for length in all_lengths]
         events, blocks = (T, H), (sum(begun), H, D)
-        most = max(begun, default=0)
     _ask(D >= 1 and H >= 1, f"expected at least one head of width 1, got {_shape(q)}")
     _ask(q.dtype in DTYPES, f"expected q of float32 or float64, got {q.dtype}")
     for name, tensor, shape in (
@@ -75,12 +76,13 @@ def check(
             _check_kind(name, tensor, q)
     bias = summaries.bias
     if bias is not None:
-        least = max(1, most - 1)
+        least = max(1, num_blocks(longest, pattern.block) - 1)
         _ask(
             bias.dim() == 2 and bias.shape[0] == H and bias.shape[1] >= least,
             f"expected block_bias of shape ({H}, at least {least}), got {_shape(bias)}",
         )
         _check_kind("block_bias", bias, q)
+    return longest
 
 
 def _check_kind(name: str, tensor: Tensor, q: Tensor) -> None:

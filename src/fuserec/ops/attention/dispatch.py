@@ -217,10 +217,8 @@ def _call(
 ) -> Tensor:
     if branch == "multi_granularity" and inputs[3] is None:
         raise ConfigError("expected gates, got None; each branch has a call of its own without gates")
-    check(*inputs, pattern, summaries, lengths, offsets)
+    pattern = pattern.within(check(*inputs, pattern, summaries, lengths, offsets))
     form = _form(implementation, inputs[0])
-    longest = inputs[0].shape[2] if offsets is None else max(offsets.diff().tolist(), default=0)
-    pattern = pattern.within(longest)
     if form == "native":
         return native.run(branch, *inputs, pattern, summaries, lengths=lengths, offsets=offsets)
 
