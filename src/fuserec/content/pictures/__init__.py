@@ -1,0 +1,1 @@
+"""Pictures: found safely, read safely, and described without weights."""
