@@ -92,7 +92,7 @@ def check(python: Path) -> None:
         [str(python), "-m", "pip", "--disable-pip-version-check", "check"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        universal_newlines=True,
+        text=True,
     )
     wrong = unexpected(asked.stdout.splitlines()) if asked.returncode else []
     if wrong:
