@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fuserec.batch import Histories
 from fuserec.errors import ConfigError, DataError
-from fuserec.index.filters import Filters, categories_of
+from fuserec.index.filters import Filters
 from fuserec.index.recommend import Recommender
 from fuserec.models.item_to_item import ItemToItem
 from fuserec.testing.scorers import TableScorer
@@ -39,11 +39,6 @@ def test_an_item_needs_one_of_the_categories_as_a_whole_name() -> None:
     assert passed(categories=["Night"]) == ["a", "d"]
     assert passed(categories=["Stone", "Sea"]) == ["a", "b", "d"]
     assert passed(categories=["Sea"], exclude=["b"]) == ["a"]
-
-
-def test_categories_may_also_come_as_lists() -> None:
-    lists = pl.DataFrame({"category": [["Sea", "Night"], [], None]})
-    assert categories_of(lists).to_list() == [["Sea", "Night"], [], []]
 
 
 def test_an_unknown_category_names_the_nearest() -> None:

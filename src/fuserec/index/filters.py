@@ -17,12 +17,13 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from fuserec.data.categories import categories_of
 from fuserec.data.ids import rows_of, series_of
 from fuserec.errors import ConfigError, DataError, nearest
 from fuserec.index.ids import close_ids
 from fuserec.shapes import Bool, Int
 
-__all__ = ["Filters", "categories_of", "known_rows"]
+__all__ = ["Filters", "known_rows"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,20 +59,6 @@ class Filters:
         if self.categories is not None:
             passed &= _of_categories(items, self.categories)
         return passed
-
-
-def categories_of(items: pl.DataFrame) -> pl.Series:
-    """(I,) the categories of each item; in text, bars divide them.
-
-    Example:
-        >>> categories_of(pl.DataFrame({"category": ["Sea|Night", "Sea ", None]})).to_list()
-        [['Sea', 'Night'], ['Sea'], []]
-    """
-    parts = items["category"]
-    if parts.dtype != pl.List:
-        parts = parts.cast(pl.String).str.split("|")
-    stripped = parts.list.eval(pl.element().cast(pl.String).str.strip_chars())
-    return stripped.list.eval(pl.element().filter(pl.element() != "")).fill_null([])
 
 
 def known_rows(
