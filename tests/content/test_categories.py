@@ -21,7 +21,7 @@ def test_rows_by_hand() -> None:
     length = math.hypot(1, rare)
     assert found.vocabulary.names == ("sea", "night", "stone")
     assert (found.vocabulary.counts, found.vocabulary.items) == ((3, 1, 1), 3)
-    expected = [[1 / length, rare / length, 0], [1, 0, 0], [0, 0, 0], [1 / length, 0, rare / length]]
+    expected = np.array([[1, rare, 0], [length, 0, 0], [0, 0, 0], [1, 0, rare]]) / length
     np.testing.assert_allclose(found.rows, expected, rtol=1e-6)
     assert found.rows.dtype == np.float32
     assert found.present.tolist() == [True, True, False, True]

@@ -98,7 +98,7 @@ def category_features(lists: Sequence[Sequence[str]], *, most: int = MOST_CATEGO
         counts=tuple(count for _, count in kept),
         items=sum(1 for names in lists if _with_ancestors(names)),
     )
-    told = ()
+    told: tuple[str, ...] = ()
     if len(ranked) > most:
         told = (
             f"{len(ranked) - most:,} of {len(ranked):,} categories have no column, since the {most:,} commonest have one; "
@@ -130,8 +130,9 @@ def _encoded(
         if without:
             problems.append(_without_column(item, without, lost=len(without) == len(found)))
     rows *= vocabulary.weights
-    present = rows.any(axis=1)
-    rows[present] /= np.linalg.norm(rows[present], axis=1, keepdims=True)
+    lengths = np.linalg.norm(rows, axis=1)
+    present = lengths > 0
+    rows[present] /= lengths[present, None]
     return CategoryFeatures(
         rows=rows, present=present, vocabulary=vocabulary, problems=tuple(problems), told=told
     )
