@@ -33,6 +33,8 @@ SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 _NAMED_AFTER = re.compile(rf"(.+)\.(?:{'|'.join(SUFFIXES)})", re.IGNORECASE | re.DOTALL)
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
 
+_MISSING = "there is no such file in the folder"
+
 _Kind = Literal["file", "link", "other"]
 
 
@@ -158,7 +160,10 @@ def _by_name(files: Iterable[str], root_name: str, real_root: Path) -> Callable[
             if found := places.get(_composed(reading)):
                 return sorted(found, key=lambda place: (place != reading, place))
         # Behind a link to a folder, hidden, a folder, or not there: only the disk knows.
-        return [next((reading for reading in readings if _exists(real_root, reading)), readings[0])]
+        for reading in readings:
+            if _exists(real_root, reading):
+                return [reading]
+        raise PictureError("missing", _MISSING)
 
     return fitting
 
@@ -183,10 +188,13 @@ def _readings(name: str, root_name: str) -> Iterable[str]:
 
 
 def _exists(real_root: Path, place: str) -> bool:
+    """False where nothing stands at the place; True also where that cannot be told."""
     try:
-        os.lstat(real_root / place)
-    except (OSError, ValueError):
+        os.lstat(f"{real_root}/{place}")
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
+    except OSError:
+        return True
     return True
 
 
@@ -201,7 +209,7 @@ def _settle(real_root: Path, place: str) -> str:
         inside = real.is_relative_to(real_root)
         mode = real.stat().st_mode if inside else 0
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise PictureError("missing", "there is no such file in the folder") from error
+        raise PictureError("missing", _MISSING) from error
     except (OSError, RuntimeError) as error:
         raise PictureError("unreadable", f"the file cannot be reached: {_reason(error)}") from error
     if not inside:
