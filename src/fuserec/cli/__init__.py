@@ -29,6 +29,7 @@ from fuserec.cli import (
     demo,
     doctor,
     evaluate,
+    features,
     fetch,
     fold_in,
     recipes,
@@ -52,6 +53,7 @@ _TORCH_OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
 _ORDER = (
     "demo",
     "data",
+    "features",
     "recipes",
     "config",
     "train",
@@ -112,6 +114,7 @@ data.app.command("fetch")(fetch.command)
 data.app.command("import-mmrec")(data_exchange.import_mmrec_command)
 data.app.command("export")(data_exchange.export_command)
 app.add_typer(data.app, name="data", help="Build, check, describe or invent a dataset.")
+app.add_typer(features.app, name="features")
 app.command("recipes")(recipes.command)
 app.add_typer(config.app, name="config", help="Show what a recipe comes to.")
 app.command("train")(train.command)

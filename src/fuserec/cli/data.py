@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fuserec.cli import data_lint
+from fuserec.cli.options import named_files
 
 if TYPE_CHECKING:
     from fuserec.data import BuildOptions, Manifest
@@ -211,24 +212,9 @@ def _sources(
     return Sources(
         events=events,
         items=items,
-        features=_named_files(features, "--features"),
-        graphs=_named_files(graphs, "--graph"),
+        features=named_files(features, "--features"),
+        graphs=named_files(graphs, "--graph"),
     )
-
-
-def _named_files(pairs: list[str] | None, option: str) -> dict[str, Path]:
-    """NAME=FILE, each name once."""
-    from fuserec.errors import ConfigError
-
-    files: dict[str, Path] = {}
-    for pair in pairs or []:
-        name, _, file = pair.partition("=")
-        if not name or not file:
-            raise ConfigError(f"expected {option} NAME=FILE, got {pair!r}")
-        if name in files:
-            raise ConfigError(f"expected every name once, but {option} {name}= is given twice")
-        files[name] = Path(file)
-    return files
 
 
 def _options(

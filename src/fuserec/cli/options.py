@@ -19,6 +19,7 @@ __all__ = [
     "RunFolder",
     "Settings",
     "Split",
+    "named_files",
 ]
 
 DEFAULT_METRICS = ["Recall@20", "NDCG@20"]
@@ -38,3 +39,22 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stand
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and no progress.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown.")]
+
+
+def named_files(pairs: list[str] | None, option: str) -> dict[str, Path]:
+    """NAME=FILE, each name once.
+
+    Raises:
+        ConfigError: it is written in another way, or a name is given twice.
+    """
+    from fuserec.errors import ConfigError
+
+    files: dict[str, Path] = {}
+    for pair in pairs or []:
+        name, _, file = pair.partition("=")
+        if not name or not file:
+            raise ConfigError(f"expected {option} NAME=FILE, got {pair!r}")
+        if name in files:
+            raise ConfigError(f"expected every name once, but {option} {name}= is given twice")
+        files[name] = Path(file)
+    return files

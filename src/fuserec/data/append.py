@@ -21,7 +21,7 @@ from fuserec.data.dataset import Dataset
 from fuserec.data.ids import rows_of, to_type_of
 from fuserec.data.items import read_catalogue
 from fuserec.data.odd_times import FAR_APART
-from fuserec.data.padded import padded_modalities
+from fuserec.data.padded import padded_modalities, with_encoder
 from fuserec.data.plan import Plan, Sources, plan_build
 from fuserec.data.report import count
 from fuserec.data.schema import BuildOptions, Finding, Manifest, Report, SourceEntry
@@ -362,9 +362,16 @@ def _finished(
         events_rejected=added.rejected.height,
         findings=(first, *added.findings, *known.findings, *told),
     )
+    features = {name: with_encoder(dataset, name, padded) for name, padded in plan.features.items()}
+    modalities = {
+        name: entry.model_copy(update={"features": features[name].entry}) if name in features else entry
+        for name, entry in plan.manifest.modalities.items()
+    }
+    manifest = plan.manifest.model_copy(update={"modalities": modalities})
     return replace(
         plan,
-        manifest=_manifest(dataset, plan.manifest, known, added, report),
+        features=features,
+        manifest=_manifest(dataset, manifest, known, added, report),
         interactions=interactions,
         users=_numbered(users.alias("user_id").to_frame()),
         items=_numbered(known.frame),

@@ -8,7 +8,7 @@ from pathlib import Path
 from fuserec.data.dataset import Dataset
 from fuserec.data.plan import Plan, Sources, plan_build
 from fuserec.data.schema import DATASET_FORMAT, BuildOptions, Manifest
-from fuserec.data.write import write_dataset
+from fuserec.data.write import FEATURES_AT_WORK, SUMMARY, write_dataset
 from fuserec.errors import DataError
 from fuserec.files import new_folder, read_json
 
@@ -98,9 +98,10 @@ def _refuse_strangers(folder: Path) -> None:
     if not isinstance(manifest, dict) or manifest.get("format") != DATASET_FORMAT:
         raise DataError(f"expected a dataset to overwrite, but {folder} is none; choose another place")
     files = manifest.get("files")
-    own = {"manifest.json", *(files if isinstance(files, dict) else ())}
+    own = {"manifest.json", SUMMARY, *(files if isinstance(files, dict) else ())}
     for path in sorted(folder.rglob("*")):
-        if not path.is_dir() and path.relative_to(folder).as_posix() not in own:
+        name = path.relative_to(folder).as_posix()
+        if not path.is_dir() and name not in own and not name.startswith(FEATURES_AT_WORK):
             raise DataError(
                 f"expected nothing but a dataset to overwrite, but it holds {path}; move that first"
             )

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -21,7 +21,10 @@ from fuserec.files import hash_json, read_array, read_arrays, read_json, sha256_
 if TYPE_CHECKING:
     from fuserec.batch import Modality, Prepared
 
-__all__ = ["Dataset"]
+__all__ = ["ENCODED_PARTS", "Dataset"]
+
+ENCODED_PARTS = ("inputs", "raw")
+"""Arrays with a row an item that features have where `fuserec features` made them; see `Dataset.feature_array`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -134,6 +137,28 @@ class Dataset:
             raise ConfigError(f"no split {split!r} in {self.path}; {nearest(split, self.splits)}")
         return split
 
+    def feature_array(self, modality: str, part: str = "") -> NDArray[Any]:
+        """An array of a modality that has features, memory-mapped.
+
+        Args:
+            modality: its name.
+            part: ``""`` for the (I, width) matrix itself, ``"present"`` for the (I,) mask; where `fuserec features`
+                made them, ``"inputs"`` for the (I, 32) hashes of what was encoded, zero where there was nothing, and
+                ``"raw"`` for the (I, W) rows before their projection, if there is one.
+
+        Raises:
+            DataError: the file is broken.
+        """
+        return read_array(self.path / "features" / f"{self._stem(modality)}{part and '.'}{part}.npy")
+
+    def has_feature_array(self, modality: str, part: str) -> bool:
+        """Whether `feature_array` has that part."""
+        return f"features/{self._stem(modality)}.{part}.npy" in self.manifest.files
+
+    def _stem(self, modality: str) -> str:
+        entry = self.manifest.modalities[modality].features
+        return (entry and entry.stem) or modality
+
     def prepare(self, split: str | None = None) -> Prepared:
         """The dataset under one split, as plain arrays.
 
@@ -196,9 +221,8 @@ class Dataset:
             )
             present = (graph.neighbours >= 0).any(dim=1)
         if entry.features is not None:
-            matrix = read_array(self.path / "features" / f"{name}.npy")
-            features = torch.from_numpy(np.array(matrix, dtype=np.float32))
-            present = torch.from_numpy(np.array(read_array(self.path / "features" / f"{name}.present.npy")))
+            features = torch.from_numpy(np.array(self.feature_array(name), dtype=np.float32))
+            present = torch.from_numpy(np.array(self.feature_array(name, "present")))
         return Modality(name=name, present=present, features=features, graph=graph)
 
 

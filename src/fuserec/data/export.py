@@ -10,7 +10,6 @@ as both ask for it.
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from fuserec.data.dataset import Dataset
 from fuserec.data.mmrec import FEATURES_END, ITEM_IDS, LABELS, SPLIT, USER_IDS
 from fuserec.data.report import count
 from fuserec.data.schema import PARTS, check_name
+from fuserec.data.write import write_npy
 from fuserec.errors import ConfigError, nearest
 from fuserec.files import new_folder, write_bytes
 
@@ -95,7 +95,8 @@ def _write_mmrec(folder: Path, name: str, job: _Job) -> None:
         if entry.features is None:
             continue
         # Our matrix is MMRec's already: a row for every item in order, zeros where there is none.
-        shutil.copyfile(dataset.path / "features" / f"{modality}.npy", folder / f"{modality}{FEATURES_END}")
+        matrix = dataset.feature_array(modality)
+        write_npy(folder / f"{modality}{FEATURES_END}", [matrix], matrix.shape, matrix.dtype)
         absent = dataset.num_items - entry.features.present
         if absent:
             job.notes.append(

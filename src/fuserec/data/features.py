@@ -6,8 +6,8 @@ Shape legend
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fuserec.data.columns import find_id_column
 from fuserec.data.ids import as_ids, from_array, rows_of
 from fuserec.data.report import count
-from fuserec.data.schema import FeatureEntry, Finding
+from fuserec.data.schema import EncoderEntry, FeatureEntry, Finding
 from fuserec.data.sources.formats import require_file
 from fuserec.data.sources.parquet import PARQUET_SUFFIXES, read_parquet
 from fuserec.errors import DataError
@@ -39,6 +39,8 @@ class Features:
         present: (I,) True where the item has a row that is not all zero.
         dtype: float16 if it came so, else float32.
         findings: what was noticed.
+        encoder: how they were made; None where they came ready.
+        parts: further arrays by name, as `fuserec.data.dataset.Dataset.feature_array` gives them.
     """
 
     matrix: NDArray[Any]
@@ -46,11 +48,18 @@ class Features:
     present: NDArray[np.bool_]
     dtype: Literal["float16", "float32"]
     findings: tuple[Finding, ...]
+    encoder: EncoderEntry | None = None
+    parts: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def entry(self) -> FeatureEntry:
         """What the manifest says of it."""
-        return FeatureEntry(width=self.matrix.shape[1], dtype=self.dtype, present=int(self.present.sum()))
+        return FeatureEntry(
+            width=self.matrix.shape[1],
+            dtype=self.dtype,
+            present=int(self.present.sum()),
+            encoder=self.encoder,
+        )
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """The features of the items in order, a block of rows at a time; zero rows where absent."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from fuserec.data.dataset import Dataset
-from fuserec.files import read_array, read_arrays
+from fuserec.data.dataset import ENCODED_PARTS, Dataset
+from fuserec.data.features import Features
+from fuserec.files import read_arrays
 
-__all__ = ["padded_modalities"]
+__all__ = ["padded_modalities", "with_encoder"]
 
 
 def padded_modalities(
@@ -29,7 +31,7 @@ def padded_modalities(
     added = num_items - dataset.num_items
     for name, entry in dataset.manifest.modalities.items():
         if entry.features is not None:
-            matrix = read_array(dataset.path / "features" / f"{name}.npy")
+            matrix = dataset.feature_array(name)
             features[name] = place / f"{name}.npy"
             np.save(features[name], np.pad(matrix, ((0, added), (0, 0))))
         if entry.graph is not None:
@@ -39,3 +41,28 @@ def padded_modalities(
             weights = np.pad(arrays["weights"], ((0, added), (0, 0)))
             np.savez(graphs[name], neighbours=neighbours, weights=weights)
     return features, graphs
+
+
+def with_encoder(dataset: Dataset, name: str, padded: Features) -> Features:
+    """Padded features that know how they were made, so that `fuserec features` encodes the new items only.
+
+    Args:
+        dataset: the old one.
+        name: of the modality.
+        padded: its features with rows for more items.
+    """
+    entry = dataset.manifest.modalities[name].features
+    assert entry is not None
+    if entry.encoder is None:
+        return padded
+    parts = {
+        part: dataset.feature_array(name, part)
+        for part in ENCODED_PARTS
+        if dataset.has_feature_array(name, part)
+    }
+    added = len(padded.rows) - dataset.num_items
+    return replace(
+        padded,
+        encoder=entry.encoder,
+        parts={part: np.pad(array, ((0, added), (0, 0))) for part, array in parts.items()},
+    )

@@ -23,6 +23,7 @@ __all__ = [
     "PARTS",
     "BuildOptions",
     "Counts",
+    "EncoderEntry",
     "FeatureEntry",
     "FileEntry",
     "Finding",
@@ -139,6 +140,14 @@ class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
+def _without(value: dict[str, Any], keys: set[str]) -> dict[str, Any]:
+    """The value without those keys that say nothing.
+
+    So a manifest that has no need of a later key, and with it the name of its dataset, stays what it was before.
+    """
+    return {key: each for key, each in value.items() if key not in keys or each not in (None, (), [])}
+
+
 class Finding(_Entry):
     """Something a person should know about the raw files.
 
@@ -250,12 +259,39 @@ class SplitEntry(_Entry):
     leaks: tuple[str, ...] = ()
 
 
+class EncoderEntry(_Entry):
+    """How `fuserec features` made a feature matrix.
+
+    Attributes:
+        name: of the encoder, for people.
+        options: all that decides its numbers.
+        inputs: hash over the hashes of every item's input, in the order of the items.
+        problems: how many inputs had each kind of problem.
+    """
+
+    name: str
+    options: dict[str, Any]
+    inputs: str
+    problems: dict[str, int] = {}
+
+
 class FeatureEntry(_Entry):
-    """A feature matrix: ``present`` items have a row that is not all zero."""
+    """A feature matrix: ``present`` items have a row that is not all zero.
+
+    Attributes:
+        stem: its files are ``features/<stem>.npy`` and so on; None where that is the name of the modality.
+        encoder: how it was made; None where it came ready.
+    """
 
     width: int
     dtype: Literal["float16", "float32"]
     present: int
+    stem: str | None = None
+    encoder: EncoderEntry | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, handler: Callable[[Any], Any]) -> dict[str, Any]:
+        return _without(handler(self), {"stem", "encoder"})
 
 
 class GraphEntry(_Entry):
@@ -277,6 +313,7 @@ class Manifest(_Entry):
 
     ``parent`` is the hash of the dataset that this one was made of; what a build makes has none. ``shuffle_seed`` says
     that the content of the items was dealt anew among them, and by which seed; None where every item has its own.
+    ``ancestors`` are the hashes that this dataset had, oldest first, before features were made in it.
     """
 
     format: str
@@ -296,10 +333,8 @@ class Manifest(_Entry):
     files: dict[str, FileEntry]
     parent: str | None = None
     shuffle_seed: int | None = None
+    ancestors: tuple[str, ...] = ()
 
     @model_serializer(mode="wrap")
-    def _without_empty_origin(self, handler: Callable[[Any], Any]) -> dict[str, Any]:
-        # Left out, so that the manifest of a build, and with it the name of the dataset, is what it was before.
-        value: dict[str, Any] = handler(self)
-        empty = {key for key in ("parent", "shuffle_seed") if value[key] is None}
-        return {key: value[key] for key in value if key not in empty}
+    def _without_empty(self, handler: Callable[[Any], Any]) -> dict[str, Any]:
+        return _without(handler(self), {"parent", "shuffle_seed", "ancestors"})

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from fuserec.data.report import count
-from fuserec.data.schema import Manifest
+from fuserec.data.schema import EncoderEntry, Manifest
 
 __all__ = ["describe"]
 
@@ -113,6 +113,15 @@ def _modalities(manifest: Manifest) -> Iterator[str]:
             ]
         )
     yield from _table(["modality", "features", "items with features", "graph", "items with neighbours"], rows)
+    for name, modality in manifest.modalities.items():
+        if modality.features and modality.features.encoder:
+            yield from ("", f"{name}: {_made(modality.features.encoder)}")
+
+
+def _made(encoder: EncoderEntry) -> str:
+    """How features were made, and what was wrong with the inputs."""
+    told = ", ".join(f"{kind} {number:,}" for kind, number in encoder.problems.items())
+    return f"made by fuserec with {encoder.name}" + (f"; of the inputs: {told}" if told else "")
 
 
 def _table(header: list[str], rows: list[list[str]]) -> Iterator[str]:

@@ -25,7 +25,7 @@ from fuserec.data.plan import Plan
 from fuserec.data.report import count
 from fuserec.data.schema import PARTS, FeatureEntry, Finding, Manifest
 from fuserec.errors import ConfigError, DataError
-from fuserec.files import read_array, read_arrays
+from fuserec.files import read_arrays
 
 __all__ = ["deal", "shuffle_content", "shuffle_features", "shuffle_graph"]
 
@@ -118,11 +118,23 @@ def _told(dataset: Dataset, seed: int, own: int) -> Manifest:
         f"them with seed {seed}, which left that of {count(own, 'item')} in place"
     )
     report = dataset.manifest.report
+    # How they were made is no longer true of any item.
+    modalities = {
+        name: entry.model_copy(
+            update={
+                "features": entry.features
+                and entry.features.model_copy(update={"stem": None, "encoder": None})
+            }
+        )
+        for name, entry in dataset.manifest.modalities.items()
+    }
     first = Finding(kind="shuffled", count=dataset.num_items - own, message=message)
     return dataset.manifest.model_copy(
         update={
             "parent": dataset.manifest_hash,
             "shuffle_seed": seed,
+            "ancestors": (),
+            "modalities": modalities,
             "report": report.model_copy(update={"findings": (first, *report.findings)}),
         }
     )
@@ -150,8 +162,7 @@ def _plan(dataset: Dataset, source: NDArray[np.int64], manifest: Manifest) -> Pl
 
 
 def _features(dataset: Dataset, name: str, entry: FeatureEntry, source: NDArray[np.int64]) -> Features:
-    folder = dataset.path / "features"
-    matrix, present = read_array(folder / f"{name}.npy"), read_array(folder / f"{name}.present.npy")
+    matrix, present = dataset.feature_array(name), dataset.feature_array(name, "present")
     return shuffle_features(matrix, present, source, entry.dtype)
 
 

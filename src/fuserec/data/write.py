@@ -17,7 +17,11 @@ from fuserec.data.show import describe
 from fuserec.errors import DataError
 from fuserec.files import sha256_file, write_json, write_text
 
-__all__ = ["write_dataset"]
+__all__ = ["FEATURES_AT_WORK", "SUMMARY", "write_dataset", "write_npy"]
+
+SUMMARY = "summary.md"
+FEATURES_AT_WORK = "features/.work"
+"""Where `fuserec features` keeps what it has finished while it works; no part of the dataset."""
 
 
 def write_dataset(folder: Path, plan: Plan) -> None:
@@ -40,16 +44,16 @@ def write_dataset(folder: Path, plan: Plan) -> None:
         (folder / "features").mkdir()
     for name, features in plan.features.items():
         shape = (len(features.rows), features.matrix.shape[1])
-        _write_npy(folder / "features" / f"{name}.npy", features.blocks(), shape, np.dtype(features.dtype))
-        present = features.present
-        _write_npy(folder / "features" / f"{name}.present.npy", [present], present.shape, present.dtype)
+        write_npy(folder / "features" / f"{name}.npy", features.blocks(), shape, np.dtype(features.dtype))
+        for part, array in {"present": features.present, **features.parts}.items():
+            write_npy(folder / "features" / f"{name}.{part}.npy", [array], array.shape, array.dtype)
     if plan.graphs:
         (folder / "graphs").mkdir()
     for name, graph in plan.graphs.items():
         buffer = io.BytesIO()
         np.savez(buffer, neighbours=graph.neighbours.astype(np.int32), weights=graph.weights)
         (folder / "graphs" / f"{name}.npz").write_bytes(buffer.getbuffer())
-    write_text(folder / "summary.md", describe(plan.manifest))
+    write_text(folder / SUMMARY, describe(plan.manifest))
     files = {
         path.relative_to(folder).as_posix(): FileEntry(bytes=path.stat().st_size, sha256=sha256_file(path))
         for path in sorted(folder.rglob("*"))
@@ -69,9 +73,14 @@ def _write_frame(path: Path, frame: pl.DataFrame) -> None:
     path.write_bytes(buffer.getbuffer())
 
 
-def _write_npy(
+def write_npy(
     path: Path, blocks: Iterable[NDArray[Any]], shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> None:
+    """Write an .npy file from blocks of rows.
+
+    Raises:
+        OSError: the disk is full or refuses.
+    """
     # Not through a memory map: writing to one on a full disk kills the process.
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     with path.open("wb") as file:

@@ -78,7 +78,8 @@ def load(run: str | Path, dataset: Dataset | None = None) -> Recommender:
     """
     opened = Run.open(Path(run))
     dataset = dataset or dataset_of(opened)
-    if dataset.manifest_hash != opened.provenance["dataset_hash"]:
+    # Features that were made in the dataset later are nothing that the scorer needs.
+    if opened.provenance["dataset_hash"] not in (dataset.manifest_hash, *dataset.manifest.ancestors):
         raise CheckpointError(
             f"expected the dataset that {opened.path} was trained on, but {dataset.path} is another one; "
             "train again or give the right dataset"

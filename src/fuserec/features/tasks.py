@@ -1,0 +1,330 @@
+"""Which features to make of a dataset, and with what: one task a modality.
+
+Shape legend
+    I  items   D  width of the features
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fuserec.content.categories import MOST_CATEGORIES, category_features
+from fuserec.content.encoder import Encoder, Problem
+from fuserec.content.numbers import number_features, parse_numbers
+from fuserec.content.pictures.descriptor import Descriptor
+from fuserec.content.text import TextEncoder
+from fuserec.content.vision import VisionEncoder
+from fuserec.content.weights import find_model
+from fuserec.data.dataset import Dataset
+from fuserec.data.features import read_features
+from fuserec.data.schema import check_name
+from fuserec.errors import ConfigError, DataError, nearest
+from fuserec.features.inputs import Inputs, category_inputs, picture_inputs, text_inputs, value_inputs
+from fuserec.features.store import Told
+
+__all__ = ["CLASSICAL", "DEFAULT_TEXT", "Asked", "Task", "tasks_of"]
+
+DEFAULT_TEXT = "all-MiniLM-L6-v2"
+CLASSICAL = "classical"
+"""The encoder of pictures that needs no weights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """Features that depend on all inputs together.
+
+    Attributes:
+        rows: (I, D) float32, zero where absent.
+        present: (I,).
+        told: what was noticed of single items.
+        notes: what concerns no single item.
+    """
+
+    rows: NDArray[np.float32]
+    present: NDArray[np.bool_]
+    told: Sequence[Told] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What features are wanted.
+
+    Attributes:
+        text: encoder of titles and texts: a built-in name, a folder, or an id of the Hugging Face Hub.
+        image: encoder of pictures: ``classical``, a folder, or an id.
+        images: the folder of pictures; None leaves pictures alone.
+        numbers: column of the items by modality.
+        vectors: file of ready rows by modality.
+        only: modalities to make; empty makes all that the dataset has.
+        longest: most tokens of a text; None takes the model's own limit.
+        device: where encoders compute.
+        download: fetch models that are not on this machine.
+        fresh: encode everything anew.
+        overwrite: replace features that came ready.
+    """
+
+    text: str = DEFAULT_TEXT
+    image: str = CLASSICAL
+    images: Path | None = None
+    numbers: Mapping[str, str] = field(default_factory=dict)
+    vectors: Mapping[str, Path] = field(default_factory=dict)
+    only: Sequence[str] = ()
+    longest: int | None = None
+    device: str = "cpu"
+    download: bool = False
+    fresh: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One modality to make.
+
+    Attributes:
+        modality: its name.
+        name: of what makes it, for people.
+        options: all that decides its numbers.
+        read: finds the inputs.
+        encoder: makes rows of inputs; None where rows depend on all inputs together.
+        whole: makes them then.
+        projected: rows of the encoder are whitened over the catalogue.
+    """
+
+    modality: str
+    name: str
+    options: Mapping[str, Any]
+    read: Callable[[], Inputs]
+    encoder: Encoder | None = None
+    whole: Callable[[Inputs], Whole] | None = None
+    projected: bool = False
+
+
+def tasks_of(dataset: Dataset, asked: Asked) -> tuple[list[Task], list[str]]:
+    """The tasks in their order, and what should be said of what is left out.
+
+    Raises:
+        ConfigError: a name or a column is unknown, two modalities have one name, or ready features stand there.
+        DataError: the dataset has no content that was asked for.
+        MissingExtraError: an encoder needs a package that is not installed.
+    """
+    tasks = [*_texts(dataset, asked), *_pictures(dataset, asked), *_categories(dataset)]
+    tasks += [_number(dataset, name, column) for name, column in _numbers(dataset, asked).items()]
+    tasks += [_vectors(dataset, name, Path(file)) for name, file in asked.vectors.items()]
+    names = [task.modality for task in tasks]
+    for name in (*asked.numbers, *asked.vectors):
+        check_name(name, "modality")
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"expected every modality once, but {name!r} is made in two ways; name one otherwise"
+            )
+    for name in asked.only:
+        if name not in names:
+            raise ConfigError(f"no {name!r} to make of {dataset.path}; {nearest(name, names)}{_hint(name)}")
+    if asked.only:
+        tasks = [task for task in tasks if task.modality in asked.only]
+    if not tasks:
+        raise DataError(
+            f"expected items with titles, texts or categories in {dataset.path}, or --images, --number or --vectors; "
+            "found none"
+        )
+    for task in tasks:
+        _refuse_ready(dataset, task.modality, overwrite=asked.overwrite)
+    return tasks, _left_out(dataset, asked)
+
+
+def parse_numbers_option(given: Sequence[str]) -> dict[str, str]:
+    """``[NAME=]COLUMN`` as columns by modality.
+
+    Raises:
+        ConfigError: a name is given twice.
+
+    Example:
+        >>> parse_numbers_option(["price", "when=year"])
+        {'price': 'price', 'when': 'year'}
+    """
+    numbers: dict[str, str] = {}
+    for pair in given:
+        name, _, column = pair.partition("=")
+        if name in numbers:
+            raise ConfigError(f"expected every name once, but --number {name} is given twice")
+        numbers[name] = column or name
+    return numbers
+
+
+def _hint(name: str) -> str:
+    return " (pass --images with the folder of the pictures)" if name == "image" else ""
+
+
+def _refuse_ready(dataset: Dataset, modality: str, *, overwrite: bool) -> None:
+    entry = dataset.manifest.modalities.get(modality)
+    if entry is not None and entry.features is not None and entry.features.encoder is None and not overwrite:
+        raise ConfigError(
+            f"expected no ready features of the name {modality!r} in {dataset.path}, but the dataset was built with "
+            "them; pass --overwrite to replace them, or --only to make others"
+        )
+
+
+def _left_out(dataset: Dataset, asked: Asked) -> list[str]:
+    """What somebody might have expected and has to ask for."""
+    wanted = not asked.only or "image" in asked.only
+    if asked.images is None and "image" in dataset.items.columns and wanted:
+        return ["the catalogue names pictures; pass --images FOLDER to have them encoded"]
+    return []
+
+
+def _texts(dataset: Dataset, asked: Asked) -> list[Task]:
+    modalities = [
+        name
+        for name in ("title", "text")
+        if name in dataset.items.columns and (not asked.only or name in asked.only)
+    ]
+    if not modalities:
+        return []
+    encoder = text_encoder(asked.text, longest=asked.longest, device=asked.device, download=asked.download)
+    return [
+        Task(
+            modality=name,
+            name=encoder.name,
+            options=encoder.options,
+            read=partial(text_inputs, dataset.items[name]),
+            encoder=encoder,
+        )
+        for name in modalities
+    ]
+
+
+def text_encoder(name: str, *, longest: int | None, device: str, download: bool) -> TextEncoder:
+    """The encoder of titles and texts.
+
+    Raises:
+        ConfigError: there is no such model here.
+        MissingExtraError: its package is not installed.
+    """
+    return TextEncoder(find_model(name, download=download), longest=longest, device=device)
+
+
+def picture_encoder(name: str, *, device: str, download: bool) -> Descriptor | VisionEncoder:
+    """The encoder of pictures; ``classical`` needs no weights.
+
+    Raises:
+        ConfigError: there is no such model here.
+        MissingExtraError: its package is not installed.
+    """
+    if name == CLASSICAL:
+        return Descriptor()
+    return VisionEncoder(find_model(name, download=download), device=device)
+
+
+def _pictures(dataset: Dataset, asked: Asked) -> list[Task]:
+    if asked.images is None or (asked.only and "image" not in asked.only):
+        return []
+    root = Path(asked.images)
+    encoder = picture_encoder(asked.image, device=asked.device, download=asked.download)
+    named = dataset.items["image"] if "image" in dataset.items.columns else None
+    return [
+        Task(
+            modality="image",
+            name=encoder.name,
+            options=encoder.options,
+            read=lambda: picture_inputs(root, dataset.item_ids, named),
+            encoder=encoder,
+            projected=isinstance(encoder, Descriptor),
+        )
+    ]
+
+
+def _categories(dataset: Dataset) -> list[Task]:
+    if "category" not in dataset.items.columns:
+        return []
+
+    def whole(inputs: Inputs) -> Whole:
+        made = category_features([each or [] for each in inputs.values])
+        return Whole(
+            rows=made.rows, present=made.present, told=_told(dataset, made.problems), notes=made.told
+        )
+
+    return [
+        Task(
+            modality="category",
+            name="categories, the rarer weighing more",
+            options={"kind": "category", "version": 1, "most": MOST_CATEGORIES},
+            read=lambda: category_inputs(dataset.items),
+            whole=whole,
+        )
+    ]
+
+
+def _told(dataset: Dataset, problems: Sequence[Problem]) -> list[Told]:
+    ids = dataset.item_ids.cast(pl.String)
+    return [
+        Told(item_id=ids[one.position], source="", kind=one.kind, message=one.message, lost=one.lost)
+        for one in problems
+    ]
+
+
+def _numbers(dataset: Dataset, asked: Asked) -> dict[str, str]:
+    """Column by modality: those asked for, and those that the dataset has features of."""
+    made = {
+        name: entry.features.encoder.options["column"]
+        for name, entry in dataset.manifest.modalities.items()
+        if entry.features and entry.features.encoder and entry.features.encoder.options["kind"] == "number"
+    }
+    return {**made, **asked.numbers}
+
+
+def _number(dataset: Dataset, name: str, column: str) -> Task:
+    if column not in dataset.items.columns:
+        raise ConfigError(
+            f"expected the column {column!r} (--number) among the items of {dataset.path}; "
+            f"{nearest(column, dataset.items.columns)}"
+        )
+    values = dataset.items[column]
+    if not (values.dtype.is_numeric() or values.dtype in (pl.String, pl.Boolean, pl.Null)):
+        raise ConfigError(f"expected numbers or text in the column {column!r} (--number), got {values.dtype}")
+
+    def whole(inputs: Inputs) -> Whole:
+        parsed = parse_numbers(inputs.values)
+        made = number_features(parsed.values)
+        return Whole(
+            rows=made.rows, present=made.present, told=_told(dataset, parsed.problems), notes=parsed.told
+        )
+
+    return Task(
+        modality=name,
+        name=f"numbers of {column}",
+        options={"kind": "number", "column": column, "version": 1},
+        read=lambda: value_inputs(values),
+        whole=whole,
+    )
+
+
+def _vectors(dataset: Dataset, name: str, file: Path) -> Task:
+    features = read_features(name, file, dataset.item_ids, ordered=True)
+
+    def read() -> Inputs:
+        hashes = np.zeros((dataset.num_items, 32), dtype=np.uint8)
+        for row in np.flatnonzero(features.present).tolist():
+            digest = hashlib.sha256(np.ascontiguousarray(features.matrix[features.rows[row]]).data).digest()
+            hashes[row] = np.frombuffer(digest, dtype=np.uint8)
+        values = [
+            row if there else None
+            for row, there in zip(features.rows.tolist(), features.present, strict=True)
+        ]
+        notes = [finding.line() for finding in features.findings]
+        return Inputs(values=values, hashes=hashes, sources=[""] * len(values), notes=notes)
+
+    def whole(_: Inputs) -> Whole:
+        rows = np.concatenate([np.asarray(block, dtype=np.float32) for block in features.blocks()])
+        return Whole(rows=rows, present=features.present)
+
+    return Task(modality=name, name="ready rows", options={"kind": "vectors"}, read=read, whole=whole)
