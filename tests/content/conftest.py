@@ -14,7 +14,22 @@ from urllib.parse import urlsplit
 
 import pytest
 
-WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"a b c the dog cat river sings moon . ,".split(" "))
+WORDS = (
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "a",
+    "b",
+    "the",
+    "dog",
+    "cat",
+    "river",
+    "sings",
+    "moon",
+    ".",
+)
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 
 from fuserec.content import pooling
+
+POOLS: dict[str, Callable[[tuple[float, ...]], float]] = {
+    "mean": lambda column: math.fsum(column) / len(column),
+    "first": lambda column: column[0],
+    "maximum": max,
+}
 
 
 def literal(mode: str, tokens: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
@@ -16,11 +23,7 @@ def literal(mode: str, tokens: torch.Tensor, given: torch.Tensor) -> torch.Tenso
     for text, mask in zip(tokens.tolist(), given.tolist(), strict=True):
         there = [vector for vector, given_ in zip(text, mask, strict=True) if given_]
         columns = list(zip(*there, strict=True)) or [(0.0,)] * tokens.shape[2]
-        pool = {
-            "mean": lambda column: math.fsum(column) / len(column),
-            "first": lambda column: column[0],
-            "maximum": max,
-        }[mode]
+        pool = POOLS[mode]
         rows.append([pool(column) for column in columns])
     return torch.tensor(rows, dtype=tokens.dtype)
 

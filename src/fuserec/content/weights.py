@@ -57,25 +57,25 @@ class ModelFiles:
         """Hexadecimal SHA-256 over the names and contents of the files that decide the numbers."""
         files = [
             file
-            for folder in (self.path, *(self.path / part["path"] for part in self.parts if part["path"]))
+            for folder in (self.path, *(self.path / path for _, path in self.parts if path))
             for pattern in _WANTED
             for file in folder.glob(pattern)
         ]
         return hash_json({file.relative_to(self.path).as_posix(): sha256_file(file) for file in files})
 
     @cached_property
-    def parts(self) -> list[dict[str, str]]:
-        """``type`` and ``path`` of the steps that sentence-transformers wrote into modules.json; empty without it.
+    def parts(self) -> list[tuple[str, str]]:
+        """Kind and path of the steps that sentence-transformers wrote into modules.json; empty without it.
 
         Raises:
             ConfigError: the file is something else, or a path leads out of the folder.
         """
-        parts: list[dict[str, str]] = read_settings(self.path / "modules.json", default=[])
+        parts: list[Any] = read_settings(self.path / "modules.json", default=[])
         if not all(map(_is_part, parts)):
             raise ConfigError(
                 f"expected a list of parts, each with its type and a path in the folder, in {self.path / 'modules.json'}"
             )
-        return parts
+        return [(part["type"].rpartition(".")[2], part["path"]) for part in parts]
 
 
 def find_model(name: str, *, download: bool = False) -> ModelFiles:
