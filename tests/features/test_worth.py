@@ -164,7 +164,9 @@ def test_weights_that_do_not_fit_or_are_missing_are_refused(tmp_path: Path) -> N
     fewer = replace(
         prepared, corpus=replace(prepared.corpus, modalities=prepared.corpus.modalities[:1]), dataset_hash="x"
     )
-    with pytest.raises(CheckpointError, match="to fit the dataset, but its modalities differ"):
+    with pytest.raises(
+        CheckpointError, match="to fit tmfun on the dataset as it is, got others: its modalities have changed"
+    ):
         measure_worth(run, fewer)
     moved = tmp_path / "moved"
     shutil.copytree(run.path, moved)

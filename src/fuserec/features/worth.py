@@ -161,8 +161,8 @@ def rebuilt(run: Run, corpus: Corpus) -> Scorer:
         raise CheckpointError(f"expected the weights of the run in {file}, got: {error}") from error
     except RuntimeError as error:
         raise CheckpointError(
-            f"expected the weights in {file} to fit the dataset, but its modalities differ from those that {name} was "
-            "trained on; give the dataset as it was then"
+            f"expected the weights in {file} to fit {name} on the dataset as it is, got others: its modalities have changed, "
+            "or an older fuserec trained the run; train again"
         ) from error
     # What is learnt of content anew in every epoch, such as graphs, follows the weights.
     model.begin_epoch()
