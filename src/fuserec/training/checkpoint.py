@@ -8,6 +8,7 @@ model.safetensors            the parameters of the best epoch (models trained by
 log.jsonl                    one line an epoch: losses, validation, seconds
 metrics.json                 means per evaluation ("valid", "test", ...), each with its protocol
 values/<evaluation>.npz      the same per user, for paired tests; never committed anywhere
+added/                       items that came after training; `fuserec.index.added` writes and reads them
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from fuserec.errors import CheckpointError, ConfigError, DataError, ProtocolError, nearest
@@ -33,7 +34,7 @@ from fuserec.training.config import Recipe, parse_recipe
 from fuserec.training.evaluate import Evaluation
 from fuserec.training.evaluation_protocol import EvaluationProtocol
 
-__all__ = ["RUN_FILES", "Run", "save_scorer", "save_tensors"]
+__all__ = ["ADDED", "RUN_FILES", "Run", "is_added_file", "read_scorer", "save_scorer", "save_tensors"]
 
 RUN_FILES = (
     "recipe.toml",
@@ -44,7 +45,10 @@ RUN_FILES = (
     "log.jsonl",
     "metrics.json",
 )
-"""All that a run folder may hold, besides the arrays in values/."""
+"""All that a run folder may hold, besides the arrays in values/ and the files in added/."""
+
+ADDED = "added"
+"""Name of the folder of items that came after training."""
 
 ORIGIN = ("commit", "dataset_hash", "split_hash", "recipe_hash", "fit_seconds")
 """Keys of provenance.json that others rely on."""
@@ -90,21 +94,19 @@ class Run:
         Raises:
             CheckpointError: the file is missing or broken.
         """
-        file = self.path / "scorer.safetensors"
+        return read_scorer(self.path / "scorer.safetensors")
+
+    def weights(self) -> dict[str, Tensor]:
+        """The parameters of the best epoch; empty where there are none, as for a closed form.
+
+        Raises:
+            CheckpointError: the file is broken.
+        """
+        file = self.path / "model.safetensors"
         try:
-            with safe_open(file, framework="pt") as opened:
-                kind = (opened.metadata() or {}).get("kind", "")
-                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            return load_file(file) if file.exists() else {}
         except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"expected a scorer in {file}, got: {error}") from error
-        if kind not in SCORERS:
-            raise CheckpointError(f"{file} holds a scorer of unknown kind {kind!r}; {nearest(kind, SCORERS)}")
-        try:
-            return SCORERS[kind].from_tensors(tensors)
-        except (KeyError, TypeError) as error:
-            raise CheckpointError(
-                f"expected the tensors of a {kind} scorer in {file}, got {sorted(tensors)}; train again"
-            ) from error
+            raise CheckpointError(f"expected the parameters of a model in {file}, got: {error}") from error
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -167,6 +169,33 @@ class Run:
             return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
         except (OSError, ValueError) as error:
             raise CheckpointError(f"expected a JSON record a line in {file}, got: {error}") from error
+
+
+def read_scorer(file: Path) -> Scorer:
+    """A scorer that `save_scorer` wrote.
+
+    Raises:
+        CheckpointError: the file is missing or broken.
+    """
+    try:
+        with safe_open(file, framework="pt") as opened:
+            kind = (opened.metadata() or {}).get("kind", "")
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"expected a scorer in {file}, got: {error}") from error
+    if kind not in SCORERS:
+        raise CheckpointError(f"{file} holds a scorer of unknown kind {kind!r}; {nearest(kind, SCORERS)}")
+    try:
+        return SCORERS[kind].from_tensors(tensors)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"expected the tensors of a {kind} scorer in {file}, got {sorted(tensors)}; train again"
+        ) from error
+
+
+def is_added_file(name: str) -> bool:
+    """Whether a file in the folder `ADDED` has one of the names that are given there."""
+    return name == "manifest.json" or name.startswith(("items-", "features-", "scorer-"))
 
 
 def _read_table(path: Path, *, required: Sequence[str] = ()) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fuserec.errors import DataError
-from fuserec.training.checkpoint import RUN_FILES
+from fuserec.training.checkpoint import ADDED, RUN_FILES, is_added_file
 from fuserec.training.lock import exclusive
 
 __all__ = ["Place", "run_place", "state_of"]
@@ -159,4 +159,6 @@ def _is_ours(file: Path) -> bool:
     name = file.name.rpartition(".")[0].removeprefix(".") if file.name.startswith(".") else file.name
     if file.parent == Path("values"):
         return name.endswith(".npz")
+    if file.parent == Path(ADDED):
+        return is_added_file(name)
     return file.parent == Path() and name in RUN_FILES
