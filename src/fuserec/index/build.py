@@ -12,6 +12,7 @@ import torch
 from fuserec.batch import Histories, Pairs, Prepared
 from fuserec.data.dataset import Dataset
 from fuserec.errors import CheckpointError
+from fuserec.index.added import Added, with_added
 from fuserec.index.recommend import Recommender
 from fuserec.models.protocol import Scorer
 from fuserec.training.checkpoint import Run
@@ -66,14 +67,15 @@ def fit(
 
 
 def load(run: str | Path, dataset: Dataset | None = None) -> Recommender:
-    """The recommender of a run folder.
+    """The recommender of a run folder, with the items that were added to it.
 
     Args:
         run: the folder.
         dataset: what the run was trained on; None opens it where it was then.
 
     Raises:
-        CheckpointError: the folder is no run, or the dataset is not the one it was trained on.
+        CheckpointError: the folder is no run, the dataset is not the one it was trained on, or what was added to the
+            run is damaged.
         DataError: the dataset is not where it was, or its files have changed.
     """
     opened = Run.open(Path(run))
@@ -84,7 +86,9 @@ def load(run: str | Path, dataset: Dataset | None = None) -> Recommender:
             f"expected the dataset that {opened.path} was trained on, but {dataset.path} is another one; "
             "train again or give the right dataset"
         )
-    return assemble(opened.scorer(), dataset, dataset.prepare(opened.recipe.split))
+    recommender = assemble(opened.scorer(), dataset, dataset.prepare(opened.recipe.split))
+    added = Added.open(opened)
+    return recommender if added is None else with_added(recommender, added)
 
 
 def dataset_of(run: Run) -> Dataset:

@@ -61,6 +61,7 @@ def rank_items(
     k: int,
     exclude: Histories | None = None,
     candidates: Bool[Tensor, " I"] | None = None,
+    first_added: int | None = None,
 ) -> Ranking:
     """The ``k`` best items of every query, exact, in chunks of queries.
 
@@ -73,6 +74,8 @@ def rank_items(
         k: length of a ranking, at least 1.
         exclude: Q rows of items that a query must not get, for example those it has already.
         candidates: (I,) True where an item may be recommended at all; None allows all.
+        first_added: row of the first item that was added after training. A product with more items differs in its last
+            bits, so those from there on are scored apart, and the others have the scores that they had without them.
 
     Raises:
         ConfigError: ``k`` is below 1.
@@ -80,12 +83,16 @@ def rank_items(
     """
     if k < 1:
         raise ConfigError(f"expected k of at least 1, got {k}")
-    chunk = max(1, SCORES_IN_MEMORY // max(1, scorer.num_items))
+    border = scorer.num_items if first_added is None else first_added
+    added = [slice(border, scorer.num_items)] if border < scorer.num_items else []
+    chunk = max(1, SCORES_IN_MEMORY // max(1, border))
     parts: list[Ranking] = []
     for start in range(0, len(queries), chunk):
         rows = torch.arange(start, min(start + chunk, len(queries)))
         part = Queries(users=queries.users[rows], histories=queries.histories.select(rows))
-        scores = scorer.scores(part, slice(0, scorer.num_items)).float()
+        scores = torch.cat(
+            [scorer.scores(part, block).float() for block in (slice(0, border), *added)], dim=1
+        )
         if not scores.isfinite().all():
             raise CheckpointError("expected finite scores from the run, got NaN or infinity; train it again")
         silent = (scores == scores[:, :1]).all(1)

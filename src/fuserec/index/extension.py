@@ -194,7 +194,8 @@ def _unit(features: Float[Tensor, "I W"]) -> Float[Tensor, "I W"]:
     """Rows of length 1 in float64; zero where a row is."""
     wide = features.double()
     length = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
-    return wide / length.clamp_min(torch.finfo(torch.float32).tiny)
+    unit: Tensor = wide / length.clamp_min(torch.finfo(torch.float32).tiny)
+    return unit
 
 
 def _extended_weights(wanted: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

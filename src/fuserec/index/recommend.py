@@ -62,6 +62,7 @@ class Recommender:
             the catalogue says nothing of it.
         repeats: users may want an item again, so by default what they have had stays in the ranking.
         synthetic: the data was made by a program; said wherever recommendations are shown.
+        first_added: row of the first item that was added after training; None where none was.
     """
 
     scorer: Scorer
@@ -73,6 +74,7 @@ class Recommender:
     available: Bool[Tensor, " I"] | None = None
     repeats: bool = False
     synthetic: bool = False
+    first_added: int | None = None
 
     def recommend(
         self,
@@ -132,7 +134,9 @@ class Recommender:
         def ranking_of(scorer: Scorer, rows: Int[Tensor, " R"]) -> Ranking:
             asked = Queries(users=queries.users[rows], histories=queries.histories.select(rows))
             seen = asked.histories if hide else None
-            return rank_items(scorer, asked, k=k, exclude=seen, candidates=candidates)
+            return rank_items(
+                scorer, asked, k=k, exclude=seen, candidates=candidates, first_added=self.first_added
+            )
 
         rows = (source < 2).nonzero()[:, 0]
         ranking = ranking_of(self.scorer, rows)
@@ -191,6 +195,7 @@ class Recommender:
             k=k,
             exclude=alone,
             candidates=self._candidates(filters),
+            first_added=self.first_added,
         )
         if ranking.silent.any():
             raise DataError(
