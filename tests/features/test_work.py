@@ -99,3 +99,11 @@ def test_other_inputs_or_another_encoder_begin_anew(tmp_path: Path) -> None:
     run(smaller, tmp_path, TEXTS[:4])
     assert len(smaller.seen) == 4
     assert len(list(tmp_path.iterdir())) == 1, "what is of no use any more stays"
+
+
+def test_other_batches_of_the_same_inputs_begin_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(Lengths(), tmp_path)
+    monkeypatch.setattr(Lengths, "batches", lambda self, inputs: [np.arange(len(inputs))])
+    other = Lengths()
+    assert run(other, tmp_path).rows.tolist() == [[length, 5] for length in range(1, 6)]
+    assert len(other.seen) == 1

@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from fuserec.content.encoder import Encoder
 from fuserec.content.projection import fit_projection
 from fuserec.data.dataset import Dataset
 from fuserec.data.schema import EncoderEntry
 from fuserec.data.write import FEATURES_AT_WORK
 from fuserec.errors import DataError
 from fuserec.features.inputs import Inputs
+from fuserec.features.rows import known_rows, rows_of_items
 from fuserec.features.store import Made, Told, publish, read_told
 from fuserec.features.tasks import Asked, Task, tasks_of
-from fuserec.features.work import encode_all
 from fuserec.training.lock import exclusive
 from fuserec.training.progress import Progress, Silent
 
@@ -114,168 +113,76 @@ def _run(
     dataset: Dataset, tasks: Sequence[Task], work: Path, notes: list[str], *, fresh: bool, progress: Progress
 ) -> Outcome:
     if fresh:
-        for place in work.iterdir():
-            if place.is_dir():
-                shutil.rmtree(place)
+        _clear(work)
     lines, told, made = [], {}, {}
     for task in tasks:
         begun = time.monotonic()
         inputs = task.read()
-        notes += [f"{task.modality}: {note}" for note in inputs.notes]
-        line, features, more = _make(
-            dataset, task, inputs, work / task.modality, fresh=fresh, progress=progress
-        )
+        given = sum(value is not None for value in inputs.values)
+        features, encoded, more = None, 0, list(inputs.notes)
+        entry = _entry(dataset, task)
+        if entry is None or fresh or not _is_current(dataset, task, entry, inputs):
+            if not given:
+                raise DataError(_nothing(task, inputs))
+            takes_over = entry is not None and not fresh
+            features, encoded, of_all = _make(
+                dataset, task, inputs, work / task.modality, takes_over=takes_over, progress=progress
+            )
+            made[task.modality], entry = features, features.encoder
+            more += of_all
         notes += [f"{task.modality}: {note}" for note in more]
-        if features is not None:
-            made[task.modality] = features
         told[task.modality] = features.told if features else read_told(dataset, task.modality)
-        lines.append(line(time.monotonic() - begun))
+        present = features.present if features else dataset.feature_array(task.modality, "present")
+        lines.append(
+            Line(
+                modality=task.modality,
+                encoder=entry.name,
+                items=dataset.num_items,
+                present=int(present.sum()),
+                encoded=encoded,
+                taken=given - encoded,
+                seconds=time.monotonic() - begun,
+                problems=entry.problems,
+                changed=features is not None,
+            )
+        )
     if made:
         dataset = publish(dataset, made)
-    for place in work.iterdir():
-        if place.is_dir():
-            shutil.rmtree(place)
+    _clear(work)
     return Outcome(dataset=dataset, lines=lines, told=told, notes=notes)
 
 
+def _entry(dataset: Dataset, task: Task) -> EncoderEntry | None:
+    """What the dataset says of its features where they were made as the task would make them."""
+    modality = dataset.manifest.modalities.get(task.modality)
+    entry = modality.features.encoder if modality and modality.features else None
+    return entry if entry is not None and entry.options == dict(task.options) else None
+
+
+def _is_current(dataset: Dataset, task: Task, entry: EncoderEntry, inputs: Inputs) -> bool:
+    """Whether the dataset has just these features already, and the same to tell of where the inputs were looked for."""
+    before = [one for one in read_told(dataset, task.modality) if not one.input]
+    return entry.inputs == inputs.hash and (task.whole is not None or before == list(inputs.told))
+
+
 def _make(
-    dataset: Dataset, task: Task, inputs: Inputs, place: Path, *, fresh: bool, progress: Progress
-) -> tuple[Callable[[float], Line], Made | None, Sequence[str]]:
-    """Features of one modality, or None where the dataset has just these; and what to say of all items."""
-    entry = dataset.manifest.modalities.get(task.modality)
-    old = entry.features.encoder if entry and entry.features else None
-    same = old is not None and old.options == dict(task.options) and not fresh
-
-    def line(made: Made | None, encoded: int, taken: int) -> Callable[[float], Line]:
-        present = made.present if made else dataset.feature_array(task.modality, "present")
-        encoder = made.encoder if made else old
-        assert encoder is not None
-        return lambda seconds: Line(
-            modality=task.modality,
-            encoder=encoder.name,
-            items=dataset.num_items,
-            present=int(present.sum()),
-            encoded=encoded,
-            taken=taken,
-            seconds=seconds,
-            problems=encoder.problems,
-            changed=made is not None,
-        )
-
-    given = sum(value is not None for value in inputs.values)
-    if same and old is not None and old.inputs == inputs.hash and _same_told(dataset, task, inputs):
-        return line(None, 0, given), None, ()
-    if not given:
-        raise DataError(_nothing(task, inputs))
+    dataset: Dataset, task: Task, inputs: Inputs, place: Path, *, takes_over: bool, progress: Progress
+) -> tuple[Made, int, Sequence[str]]:
+    """Features of one modality, how many inputs were encoded for them, and what to say of all items."""
     if task.whole is not None:
         whole = task.whole(inputs)
         made = _described(task, inputs, whole.rows, whole.present, {}, [*inputs.told, *whole.told])
-        return line(made, given, 0), made, whole.notes
+        return made, sum(value is not None for value in inputs.values), whole.notes
     assert task.encoder is not None
-    known = _known(dataset, task.modality) if same else None
-    raw, present, told, encoded = _rows(dataset, task, task.encoder, inputs, known, place, progress)
+    what = f"{task.modality}: {task.name}"
+    known = known_rows(dataset, task.modality) if takes_over else None
+    found = rows_of_items(dataset, inputs, task.encoder, known, what=what, place=place, progress=progress)
+    rows = found.rows
     parts: dict[str, NDArray[Any]] = {"inputs": inputs.hashes}
-    rows = raw
     if task.projected:
-        parts["raw"] = raw
-        rows = fit_projection(raw, present).apply(raw, present)
-    made = _described(task, inputs, rows, present, parts, told)
-    return line(made, encoded, given - encoded), made, ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What the dataset has already: for each hash its row, and what was told of it."""
-
-    row_of: Mapping[bytes, int]
-    rows: NDArray[np.float32]
-    present: NDArray[np.bool_]
-    told: Mapping[str, list[Told]]
-
-
-def _known(dataset: Dataset, modality: str) -> _Known | None:
-    if not dataset.has_feature_array(modality, "inputs"):
-        return None
-    hashes = np.ascontiguousarray(dataset.feature_array(modality, "inputs"))
-    part = "raw" if dataset.has_feature_array(modality, "raw") else ""
-    told: dict[str, list[Told]] = {}
-    for one in read_told(dataset, modality):
-        if one.input:
-            told.setdefault(one.input, []).append(one)
-    return _Known(
-        row_of={hashed: row for row, hashed in enumerate(_each(hashes)) if any(hashed)},
-        rows=dataset.feature_array(modality, part),
-        present=dataset.feature_array(modality, "present"),
-        told=told,
-    )
-
-
-def _rows(
-    dataset: Dataset,
-    task: Task,
-    encoder: Encoder,
-    inputs: Inputs,
-    known: _Known | None,
-    place: Path,
-    progress: Progress,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], list[Told], int]:
-    """(I, W) rows, (I,) presence, what was told, and how many inputs were encoded for it.
-
-    Inputs of the same hash are encoded once.
-    """
-    hashes = list(_each(inputs.hashes))
-    rows = np.zeros((len(hashes), encoder.width), dtype=np.float32)
-    present = np.array([value is not None for value in inputs.values])
-    new: dict[bytes, int] = {}
-    for row in np.flatnonzero(present).tolist():
-        hashed = hashes[row]
-        if known is not None and hashed in known.row_of:
-            before = known.row_of[hashed]
-            rows[row], present[row] = known.rows[before], known.present[before]
-        else:
-            new.setdefault(hashed, row)
-    told_of: dict[str, list[tuple[str, str, bool]]] = {}
-    if known is not None:
-        for hashed_hex, before_told in known.told.items():
-            told_of[hashed_hex] = [(one.kind, one.message, one.lost) for one in before_told]
-    if new:
-        first = list(new.values())
-        progress.start(len(first), f"{task.modality}: {encoder.name}")
-        encoded = encode_all(
-            encoder,
-            [inputs.values[row] for row in first],
-            [hashed.hex() for hashed in new],
-            place,
-            progress=progress,
-        )
-        progress.done()
-        position = {hashed: index for index, hashed in enumerate(new)}
-        lost = {problem.position for problem in encoded.problems if problem.lost}
-        for row, hashed in enumerate(hashes):
-            index = position.get(hashed)
-            if index is not None and inputs.values[row] is not None:
-                rows[row], present[row] = encoded.rows[index], index not in lost
-        names = list(new)
-        for problem in encoded.problems:
-            told_of.setdefault(names[problem.position].hex(), []).append(
-                (problem.kind, problem.message, problem.lost)
-            )
-    ids = dataset.item_ids.cast(pl.String)
-    told = list(inputs.told)
-    for row, value in enumerate(inputs.values):
-        if value is not None:
-            told += [
-                Told(
-                    item_id=ids[row],
-                    source=inputs.sources[row],
-                    kind=kind,
-                    message=message,
-                    lost=is_lost,
-                    input=hashes[row].hex(),
-                )
-                for kind, message, is_lost in dict.fromkeys(told_of.get(hashes[row].hex(), ()))
-            ]
-    return rows, present, told, len(new)
+        parts["raw"] = found.rows
+        rows = fit_projection(found.rows, found.present).apply(found.rows, found.present)
+    return _described(task, inputs, rows, found.present, parts, found.told), found.encoded, ()
 
 
 def _described(
@@ -286,18 +193,13 @@ def _described(
     parts: Mapping[str, NDArray[Any]],
     told: Sequence[Told],
 ) -> Made:
-    kinds: dict[str, int] = {}
-    for one in told:
-        kinds[one.kind] = kinds.get(one.kind, 0) + 1
     encoder = EncoderEntry(
-        name=task.name, options=dict(task.options), inputs=inputs.hash, problems=dict(sorted(kinds.items()))
+        name=task.name,
+        options=dict(task.options),
+        inputs=inputs.hash,
+        problems=dict(sorted(Counter(one.kind for one in told).items())),
     )
     return Made(rows=rows, present=present, encoder=encoder, parts=parts, told=told)
-
-
-def _same_told(dataset: Dataset, task: Task, inputs: Inputs) -> bool:
-    """Whether what was noticed in looking for the inputs is what was noticed before."""
-    return [one for one in read_told(dataset, task.modality) if not one.input] == list(inputs.told)
 
 
 def _nothing(task: Task, inputs: Inputs) -> str:
@@ -305,7 +207,8 @@ def _nothing(task: Task, inputs: Inputs) -> str:
     return f"expected at least one item with {task.modality} to encode, found none" + (some and f" ({some})")
 
 
-def _each(hashes: NDArray[np.uint8]) -> Iterator[bytes]:
-    width = hashes.shape[1]
-    whole = np.ascontiguousarray(hashes).tobytes()
-    return (whole[start : start + width] for start in range(0, len(whole), width))
+def _clear(work: Path) -> None:
+    """Remove what finished batches stand there."""
+    for place in work.iterdir():
+        if place.is_dir():
+            shutil.rmtree(place)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fuserec.content.encoder import Encoded, Encoder, Problem
 from fuserec.errors import DataError
@@ -48,7 +49,13 @@ def encode_all(
         (N, W) rows, and the problems by position.
     """
     batches = encoder.batches(inputs)
-    folder = place / hash_json({"encoder": dict(encoder.options), "inputs": list(hashes)})[:16]
+    # With the batches, since another version of the encoder may lay them otherwise.
+    plan = {
+        "encoder": dict(encoder.options),
+        "inputs": list(hashes),
+        "batches": [b.tolist() for b in batches],
+    }
+    folder = place / hash_json(plan)[:16]
     if place.is_dir():
         for other in place.iterdir():
             if other.is_dir() and other != folder:
@@ -81,7 +88,7 @@ def encode_all(
     return Encoded(rows=rows, problems=tuple(sorted(problems, key=lambda one: one.position)))
 
 
-def _placed(encoded: Encoded, batch: Sequence[int]) -> Encoded:
+def _placed(encoded: Encoded, batch: NDArray[np.int64]) -> Encoded:
     """The same with positions among all inputs."""
     problems = tuple(
         Problem(**{**asdict(one), "position": int(batch[one.position])}) for one in encoded.problems

@@ -1,0 +1,284 @@
+"""Content becomes features in the dataset: taken over, continued, published whole."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.features.conftest import ITEMS, build_shop, draw
+
+from fuserec.content.encoder import Encoded
+from fuserec.content.pictures.descriptor import Descriptor
+from fuserec.data import Dataset
+from fuserec.data.append import append_events
+from fuserec.data.shuffled import shuffle_content
+from fuserec.errors import ConfigError, DataError
+from fuserec.features.job import Line, Outcome, make_features
+from fuserec.features.store import read_told
+from fuserec.features.tasks import Asked
+
+
+def line(outcome: Outcome, modality: str) -> Line:
+    (found,) = [one for one in outcome.lines if one.modality == modality]
+    return found
+
+
+def files(dataset: Dataset) -> dict[str, bytes]:
+    return {
+        path.relative_to(dataset.path).as_posix(): path.read_bytes()
+        for path in sorted(dataset.path.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_every_modality_has_a_matrix_a_mask_and_a_description(shop: Dataset, photos: Path) -> None:
+    outcome = make_features(shop, Asked(images=photos, numbers={"price": "price"}))
+    dataset = Dataset.open(shop.path)
+    assert dataset.manifest_hash == outcome.dataset.manifest_hash
+    assert list(dataset.manifest.modalities) == ["category", "image", "price"]
+    for name, present in (("category", ITEMS), ("image", ITEMS - 1), ("price", ITEMS)):
+        entry = dataset.manifest.modalities[name].features
+        assert entry is not None
+        assert entry.present == present
+        matrix, mask = dataset.feature_array(name), dataset.feature_array(name, "present")
+        assert matrix.shape == (ITEMS, entry.width)
+        assert isinstance(matrix, np.memmap)
+        assert mask.sum() == present
+        assert (matrix.any(axis=1) == mask).all()
+        assert entry.encoder is not None
+        assert entry.encoder.options
+        assert len(entry.encoder.inputs) == 64
+    assert [modality.name for modality in dataset.prepare().corpus.modalities] == [
+        "category",
+        "image",
+        "price",
+    ]
+
+
+def test_a_missing_picture_is_told_with_its_item(shop: Dataset, photos: Path) -> None:
+    outcome = make_features(shop, Asked(images=photos, only=("image",)))
+    assert [(one.item_id, one.kind, one.lost) for one in outcome.told["image"]] == [("i7", "missing", True)]
+    assert read_told(outcome.dataset, "image") == list(outcome.told["image"])
+    assert line(outcome, "image").problems == {"missing": 1}
+
+
+def test_a_second_run_changes_no_byte_and_encodes_nothing(shop: Dataset, photos: Path) -> None:
+    asked = Asked(images=photos, numbers={"price": "price"})
+    first = make_features(shop, asked).dataset
+    before = files(first)
+    again = make_features(first, asked)
+    assert files(first) == before
+    assert [(one.encoded, one.changed) for one in again.lines] == [(0, False)] * 3
+    assert [one.kind for one in again.told["image"]] == ["missing"], "what was told is told again"
+
+
+def test_only_what_changed_is_encoded_again(
+    shop: Dataset, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(images=photos, only=("image",))
+    first = make_features(shop, asked).dataset
+    raw = np.array(first.feature_array("image", "raw"))
+    draw(photos / "i2.png", 99)
+    draw(photos / "i7.png", 7)
+    (photos / "i3.png").write_bytes(b"")
+    seen: list[Path] = []
+    encode: Callable[..., Encoded] = Descriptor.encode
+
+    def watched(self: Descriptor, inputs: Sequence[Any]) -> Encoded:
+        seen.extend(inputs)
+        return encode(self, inputs)
+
+    monkeypatch.setattr(Descriptor, "encode", watched)
+    outcome = make_features(first, asked)
+    assert sorted(path.name for path in seen) == ["i2.png", "i3.png", "i7.png"]
+    assert (line(outcome, "image").encoded, line(outcome, "image").taken) == (3, 5)
+    new = outcome.dataset.feature_array("image", "raw")
+    same = [0, 1, 4, 5, 6]
+    assert (new[same] == raw[same]).all()
+    assert (new[2] != raw[2]).any()
+    assert outcome.dataset.feature_array("image", "present").tolist() == [True] * 3 + [False] + [True] * 4
+
+
+def test_features_are_a_function_of_the_inputs_and_not_of_the_runs(
+    shop: Dataset, photos: Path, tmp_path: Path
+) -> None:
+    asked = Asked(images=photos)
+    draw(photos / "i2.png", 99)
+    once = make_features(build_shop(tmp_path / "once", tmp_path), asked).dataset
+    draw(photos / "i2.png", 2)
+    first = make_features(shop, asked).dataset
+    draw(photos / "i2.png", 99)
+    twice = make_features(first, asked).dataset
+    for part in ("", "present", "raw", "inputs"):
+        assert twice.feature_array("image", part).tobytes() == once.feature_array("image", part).tobytes()
+
+
+def test_the_same_picture_under_two_names_is_encoded_once(shop: Dataset, photos: Path) -> None:
+    shutil.copy(photos / "i0.png", photos / "i7.png")
+    outcome = make_features(shop, Asked(images=photos, only=("image",)))
+    assert line(outcome, "image").encoded == ITEMS - 1
+    rows = outcome.dataset.feature_array("image")
+    assert (rows[0] == rows[7]).all()
+
+
+def test_a_broken_picture_is_not_read_again_but_told_again(
+    shop: Dataset, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "i1.png").write_text("no picture at all, but letters")
+    asked = Asked(images=photos, only=("image",))
+    first = make_features(shop, asked)
+    broken = [one for one in first.told["image"] if one.item_id == "i1"]
+    assert [(one.source, one.lost) for one in broken] == [("i1.png", True)]
+    draw(photos / "i2.png", 99)
+    monkeypatch.setattr(
+        Descriptor,
+        "batches",
+        lambda self, inputs: [np.array([0])] if [path.name for path in inputs] == ["i2.png"] else 1 / 0,
+    )
+    second = make_features(first.dataset, asked)
+    assert [one for one in second.told["image"] if one.item_id == "i1"] == broken
+
+
+def test_an_interrupted_run_leaves_the_dataset_and_goes_on_to_the_same_bytes(
+    shop: Dataset, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(images=photos, numbers={"price": "price"})
+    whole = files(make_features(build_shop(tmp_path / "whole", tmp_path), asked).dataset)
+    before = files(shop)
+    batches, calls = Descriptor.batches, []
+    encode: Callable[..., Encoded] = Descriptor.encode
+
+    def one_by_one(self: Descriptor, inputs: Sequence[Any]) -> list[Any]:
+        return [np.array([position]) for position in range(len(inputs))]
+
+    def interrupted(self: Descriptor, inputs: Sequence[Any]) -> Encoded:
+        calls.append(inputs)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return encode(self, inputs)
+
+    monkeypatch.setattr(Descriptor, "batches", one_by_one)
+    monkeypatch.setattr(Descriptor, "encode", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="what was encoded is kept"):
+        make_features(shop, asked)
+    assert {name: content for name, content in files(shop).items() if ".work" not in name} == before
+    Dataset.open(shop.path)
+    resumed = make_features(shop, asked).dataset
+    assert len(calls) == 4 + (ITEMS - 1 - 3)
+    monkeypatch.setattr(Descriptor, "batches", batches)
+    assert files(resumed) == whole
+
+
+def test_a_run_that_dies_while_it_publishes_leaves_the_old_dataset(
+    shop: Dataset, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fuserec.features.store.write_json", refuse)
+        with pytest.raises(DataError, match="No space left on device"):
+            make_features(shop, Asked(images=photos))
+    assert Dataset.open(shop.path).manifest_hash == shop.manifest_hash
+    make_features(shop, Asked(images=photos))
+    dataset = Dataset.open(shop.path)
+    assert {f"features/{path.name}" for path in (shop.path / "features").iterdir() if path.is_file()} == {
+        name for name in dataset.manifest.files if name.startswith("features/")
+    }, "files of the run that died stay"
+
+
+def test_older_features_of_the_modality_go_and_others_files_stay(shop: Dataset, photos: Path) -> None:
+    first = make_features(shop, Asked(images=photos)).dataset
+    (shop.path / "features" / "image-notes.npy").write_bytes(b"mine")
+    draw(photos / "i2.png", 99)
+    second = make_features(first, Asked(images=photos)).dataset
+    ours = {path.name for path in (shop.path / "features").iterdir() if path.is_file()}
+    named = {Path(name).name for name in second.manifest.files if name.startswith("features/")}
+    assert ours == named | {"image-notes.npy"}
+
+
+def test_a_run_that_was_trained_before_still_recommends(shop: Dataset, photos: Path) -> None:
+    dataset = make_features(shop, Asked(images=photos)).dataset
+    assert dataset.manifest.ancestors == (shop.manifest_hash,)
+    again = make_features(dataset, Asked(images=photos, numbers={"price": "price"})).dataset
+    assert again.manifest.ancestors == (shop.manifest_hash, dataset.manifest_hash)
+
+
+def test_ready_features_are_replaced_only_when_that_is_asked_for(
+    shop: Dataset, photos: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "rows.npy", np.eye(ITEMS, 3, dtype=np.float32))
+    made = make_features(shop, Asked(vectors={"looks": tmp_path / "rows.npy"}, only=("looks",)))
+    assert made.dataset.feature_array("looks").tolist() == np.eye(ITEMS, 3).tolist()
+    assert line(made, "looks").present == 3
+    with pytest.raises(ConfigError, match="expected every modality once, but 'image' is made in two ways"):
+        make_features(made.dataset, Asked(images=photos, vectors={"image": tmp_path / "rows.npy"}))
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (Asked(numbers={"cost": "cost"}), r"expected the column 'cost' \(--number\) among the items"),
+        (Asked(only=("pictures",)), "no 'pictures' to make of"),
+        (Asked(only=("image",)), "pass --images with the folder of the pictures"),
+        (Asked(images=Path("nowhere")), "nowhere"),
+        (Asked(image="no-such/model", images=Path()), "no-such/model"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_before_anything_is_written(
+    shop: Dataset, asked: Asked, told: str
+) -> None:
+    before = files(shop)
+    with pytest.raises((ConfigError, DataError), match=told):
+        make_features(shop, asked)
+    assert files(shop) == before
+
+
+def test_a_folder_without_any_picture_is_told_and_changes_nothing(shop: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="expected at least one item with image to encode, found none"):
+        make_features(shop, Asked(images=tmp_path / "empty"))
+    assert Dataset.open(shop.path).manifest.modalities == {}
+
+
+def test_appended_items_alone_are_encoded(shop: Dataset, photos: Path, tmp_path: Path) -> None:
+    asked = Asked(images=photos, numbers={"price": "price"})
+    first = make_features(shop, asked).dataset
+    (tmp_path / "more.csv").write_text("user,item,time\nu0,i8,500\n")
+    (tmp_path / "new.csv").write_text("item,category,price\ni8,hill,3.20\n")
+    draw(photos / "i8.png", 8)
+    grown = append_events(first, tmp_path / "grown", tmp_path / "more.csv", items=tmp_path / "new.csv")
+    assert grown.feature_array("image", "present").tolist() == [True] * 7 + [False] * 2
+    outcome = make_features(grown, replace(asked, numbers={}))
+    assert line(outcome, "image").encoded == 1
+    assert line(outcome, "price").present == ITEMS + 1, "what was asked for once is kept up"
+    assert outcome.dataset.feature_array("image", "present")[8]
+
+
+def test_shuffled_content_is_no_longer_that_of_its_inputs(
+    shop: Dataset, photos: Path, tmp_path: Path
+) -> None:
+    first = make_features(shop, Asked(images=photos)).dataset
+    shuffled = shuffle_content(first, tmp_path / "shuffled")
+    entry = Dataset.open(shuffled.path).manifest.modalities["image"].features
+    assert entry is not None
+    assert (entry.encoder, entry.stem) == (None, None)
+    with pytest.raises(DataError, match="is shuffled"):
+        make_features(shuffled, Asked(images=photos))
+
+
+def test_two_processes_do_not_work_on_one_dataset(shop: Dataset, photos: Path) -> None:
+    from fuserec.training.lock import exclusive
+
+    work = shop.path / "features" / ".work"
+    work.mkdir(parents=True)
+    with (
+        exclusive(work / "lock", task="hold it"),
+        pytest.raises(ConfigError, match="to be the only one to make"),
+    ):
+        make_features(shop, Asked(images=photos))
