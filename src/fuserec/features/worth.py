@@ -128,15 +128,17 @@ def measure_worth(
     progress.step(1)
     found = []
     for modality in modalities:
-        scorers: dict[Change, Scorer] = {}
+        evaluations: dict[Change, Evaluation] = {}
         for change, corpus in altered(prepared.corpus, modality.name, seed=seed):
-            scorers[change] = rebuilt(run, corpus)
+            other = rebuilt(run, corpus)
+            same = _same(scorer, other)
+            evaluations[change] = standing.evaluation if same else _validate(run, other, prepared)
             progress.step(1)
-        used = any(not _same(scorer, other) for other in scorers.values())
-        evaluations = {change: _validate(run, one, prepared) for change, one in scorers.items() if used}
+        used = any(one is not standing.evaluation for one in evaluations.values())
         comparisons = {
             change: {metric: compare(one, standing.evaluation, metric) for metric in metrics}
             for change, one in evaluations.items()
+            if used
         }
         found.append(Worth(modality=modality.name, used=used, comparisons=comparisons))
     progress.done()

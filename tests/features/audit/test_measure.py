@@ -46,11 +46,13 @@ def test_features_without_a_spread_are_collapsed_whatever_their_neighbours_share
     corpus = large()
     group = torch.arange(120) % NUM_GROUPS
     rows = torch.full((120, 8), 40.0)
-    rows[torch.arange(120), group] += 0.1
+    rows[torch.arange(120), group] += 1.0
     (found,) = audit(with_features(corpus, rows))
     assert found.spread is not None
     assert found.spread.mean_cosine > 0.999
     assert found.verdict == "collapsed"
+    assert found.lift.lift is not None
+    assert found.lift.lift > 1.5
     assert found.twins is not None
     assert found.twins.pairs == 120 * 119 // 2
 
