@@ -100,7 +100,8 @@ def test_rows_are_those_of_transformers_by_hand(
                 expected = network.visual_projection(expected)
         np.testing.assert_allclose(row, expected.numpy(), atol=1e-5)
     assert outcome.problems == ()
-    assert (ours.width, outcome.rows.dtype) == (ROWS[kind], np.float32)
+    assert ours.width == ROWS[kind]
+    assert outcome.rows.dtype == np.float32
     assert np.ptp(outcome.rows, axis=0).min() > 1e-4
 
 

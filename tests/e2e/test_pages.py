@@ -15,6 +15,7 @@ from fuserec.testing.commands import RunCommand
 ROOT = Path(__file__).resolve().parents[2]
 RUN_ELSEWHERE = {
     "docs/how-to/audit.md": "tests/features/audit/test_audit_page.py",
+    "docs/how-to/models.md": "tests/content/test_models_page.py",
     "docs/how-to/other-formats.md": "tests/data/test_other_formats_page.py",
     "docs/how-to/your-own-data.md": "tests/data/test_your_own_data_page.py",
     "docs/how-to/bare-machine.md": "tests/training/test_bare.py",
