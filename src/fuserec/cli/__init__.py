@@ -30,8 +30,11 @@ from fuserec.cli import (
     doctor,
     evaluate,
     features,
+    features_audit,
+    features_impute,
     fetch,
     fold_in,
+    items,
     recipes,
     recommend,
     sample,
@@ -63,6 +66,7 @@ _ORDER = (
     "sweep",
     "recommend",
     "similar",
+    "items",
     "doctor",
     "build-native",
 )
@@ -114,6 +118,8 @@ data.app.command("fetch")(fetch.command)
 data.app.command("import-mmrec")(data_exchange.import_mmrec_command)
 data.app.command("export")(data_exchange.export_command)
 app.add_typer(data.app, name="data", help="Build, check, describe or invent a dataset.")
+features.app.command("audit")(features_audit.command)
+features.app.command("impute")(features_impute.command)
 app.add_typer(features.app, name="features")
 app.command("recipes")(recipes.command)
 app.add_typer(config.app, name="config", help="Show what a recipe comes to.")
@@ -124,6 +130,7 @@ app.command("fold-in")(fold_in.command)
 app.command("sweep")(sweep.command)
 app.command("recommend")(recommend.command)
 app.command("similar")(similar.command)
+app.add_typer(items.app, name="items", help="Add new items to a run, without training again.")
 app.command("doctor")(doctor.command)
 app.command("build-native")(build_native.command)
 

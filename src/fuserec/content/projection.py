@@ -22,7 +22,10 @@ from numpy.typing import NDArray
 from fuserec.errors import DataError
 from fuserec.shapes import Bool, Float
 
-__all__ = ["Projection", "fit_projection"]
+__all__ = ["PROJECTION_VERSION", "Projection", "fit_projection"]
+
+PROJECTION_VERSION = 1
+"""Raised when the same rows come out otherwise than before."""
 
 _BLOCK_BYTES = 1 << 24
 

@@ -24,7 +24,7 @@ from fuserec.data.write import FEATURES_AT_WORK
 from fuserec.errors import DataError
 from fuserec.features.inputs import Inputs
 from fuserec.features.rows import known_rows, rows_of_items
-from fuserec.features.store import Made, Told, publish, read_told
+from fuserec.features.store import Made, Told, publish, read_told, tidy
 from fuserec.features.tasks import Asked, Task, tasks_of
 from fuserec.training.lock import exclusive
 from fuserec.training.progress import Progress, Silent
@@ -148,6 +148,8 @@ def _run(
         )
     if made:
         dataset = publish(dataset, made)
+    else:
+        tidy(dataset)
     _clear(work)
     return Outcome(dataset=dataset, lines=lines, told=told, notes=notes)
 
@@ -182,7 +184,9 @@ def _make(
     if task.projected:
         parts["raw"] = found.rows
         rows = fit_projection(found.rows, found.present).apply(found.rows, found.present)
-    return _described(task, inputs, rows, found.present, parts, found.told), found.encoded, ()
+    # Where all pictures are alike, nothing is left of them.
+    present = found.present & rows.any(axis=1)
+    return _described(task, inputs, rows, present, parts, found.told), found.encoded, ()
 
 
 def _described(

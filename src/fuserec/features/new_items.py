@@ -21,14 +21,16 @@ from numpy.typing import NDArray
 from fuserec.content.categories import category_features, encode_categories
 from fuserec.content.encoder import Encoder
 from fuserec.content.numbers import encode_numbers, number_features, parse_numbers
+from fuserec.content.pictures.descriptor import Descriptor
 from fuserec.content.projection import fit_projection
+from fuserec.content.vision import VisionEncoder
 from fuserec.data.categories import categories_of
 from fuserec.data.dataset import Dataset
 from fuserec.data.schema import EncoderEntry
 from fuserec.errors import ConfigError, DataError
 from fuserec.features.inputs import Inputs, category_inputs, picture_inputs, text_inputs, value_inputs
 from fuserec.features.store import Told
-from fuserec.features.tasks import picture_encoder, text_encoder
+from fuserec.features.tasks import CLASSICAL, image_options, picture_encoder, text_encoder
 from fuserec.training.progress import Progress, Silent
 
 __all__ = ["NewFeatures", "encode_items"]
@@ -107,7 +109,7 @@ def encode_items(
         elif images is not None:
             named = items["image"] if "image" in items.columns else None
             inputs = picture_inputs(images, items["item_id"], named)
-            model = image or entry.options.get("model") or "classical"
+            model = image or entry.options.get("model", CLASSICAL)
             encoder = picture_encoder(model, device=device, download=False)
             parts[name] = _encoded(dataset, name, entry, encoder, inputs, items, progress)
     return NewFeatures(
@@ -135,10 +137,11 @@ def _encoded(
     progress: Progress,
 ) -> _Part:
     """Rows of an encoder, projected as those of the dataset are."""
-    if dict(encoder.options) != entry.options:
+    options = image_options(encoder) if isinstance(encoder, Descriptor | VisionEncoder) else encoder.options
+    if dict(options) != entry.options:
         raise ConfigError(
             f"expected the encoder of the {name} features in {dataset.path} ({_words(entry.options)}), got "
-            f"{_words(encoder.options)}; name the same one, or make the features and train again"
+            f"{_words(options)}; name the same one, or make the features and train again"
         )
     given = [row for row, value in enumerate(inputs.values) if value is not None]
     raw = np.zeros((len(inputs.values), encoder.width), dtype=np.float32)

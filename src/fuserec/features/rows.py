@@ -71,10 +71,11 @@ def known_rows(dataset: Dataset, modality: str) -> Known:
             if (one.kind, one.message, one.lost) not in words:
                 words.append((one.kind, one.message, one.lost))
     hashes = _each(dataset.feature_array(modality, "inputs"))
+    rows = dataset.feature_array(modality, part)
     return Known(
         row_of={hashed: row for row, hashed in enumerate(hashes) if any(hashed)},
-        rows=dataset.feature_array(modality, part),
-        lost=~dataset.feature_array(modality, "present"),
+        rows=rows,
+        lost=~rows.any(axis=1),
         told=told,
     )
 

@@ -29,7 +29,7 @@ from fuserec.data.write import SUMMARY, write_npy
 from fuserec.errors import DataError
 from fuserec.files import sha256_file, write_bytes, write_json, write_text
 
-__all__ = ["Made", "Told", "publish", "read_told"]
+__all__ = ["Made", "Told", "publish", "read_told", "tidy"]
 
 _FOLDER = "features"
 _TOLD = ".problems.csv"
@@ -114,11 +114,26 @@ def publish(dataset: Dataset, made: Mapping[str, Made]) -> Dataset:
             }
         )
         write_json(dataset.path / "manifest.json", manifest.model_dump(mode="json"))
-        write_text(dataset.path / SUMMARY, describe(manifest))
     except OSError as error:
         raise DataError(f"could not write features into {dataset.path}: {error.strerror or error}") from error
-    _sweep(dataset.path / _FOLDER, old, manifest)
-    return Dataset.open(dataset.path, verify=False)
+    published = Dataset.open(dataset.path, verify=False)
+    for file in sorted(set(old.files) - set(manifest.files) - {SUMMARY}):
+        (dataset.path / file).unlink(missing_ok=True)
+    tidy(published)
+    return published
+
+
+def tidy(dataset: Dataset) -> None:
+    """See to what follows the manifest: the summary, and files that a killed run left and no manifest names."""
+    manifest = dataset.manifest
+    if not manifest.ancestors:
+        return
+    summary, text = dataset.path / SUMMARY, describe(manifest)
+    if not summary.is_file() or summary.read_text(encoding="utf-8") != text:
+        write_text(summary, text)
+    for path in (dataset.path / _FOLDER).iterdir():
+        if _OURS.fullmatch(path.name) and f"{_FOLDER}/{path.name}" not in manifest.files:
+            path.unlink(missing_ok=True)
 
 
 def read_told(dataset: Dataset, modality: str) -> list[Told]:
@@ -193,12 +208,3 @@ def _files_of(manifest: Manifest, modality: str) -> list[str]:
         return []
     stem = entry.features.stem or modality
     return [file for file in manifest.files if file.startswith(f"{_FOLDER}/{stem}.")]
-
-
-def _sweep(folder: Path, old: Manifest, manifest: Manifest) -> None:
-    """Remove what no manifest names any more, by this run or by one that was killed; nobody else's files."""
-    gone = set(old.files) - set(manifest.files)
-    for path in folder.iterdir():
-        file = f"{_FOLDER}/{path.name}"
-        if file not in manifest.files and (file in gone or _OURS.fullmatch(path.name)):
-            path.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from fuserec.content.categories import MOST_CATEGORIES, category_features
 from fuserec.content.encoder import Encoder, Problem
 from fuserec.content.numbers import number_features, parse_numbers
 from fuserec.content.pictures.descriptor import Descriptor
+from fuserec.content.projection import PROJECTION_VERSION
 from fuserec.content.text import TextEncoder
 from fuserec.content.vision import VisionEncoder
 from fuserec.content.weights import find_model
@@ -225,6 +226,13 @@ def picture_encoder(name: str, *, device: str, download: bool) -> Descriptor | V
     return VisionEncoder(find_model(name, download=download), device=device)
 
 
+def image_options(encoder: Descriptor | VisionEncoder) -> Mapping[str, Any]:
+    """All that decides the features of pictures: the encoder's options, and whether its rows are projected."""
+    if isinstance(encoder, Descriptor):
+        return {**encoder.options, "projection": PROJECTION_VERSION}
+    return encoder.options
+
+
 def _pictures(dataset: Dataset, asked: Asked) -> list[Task]:
     if asked.images is None or (asked.only and "image" not in asked.only):
         return []
@@ -235,7 +243,7 @@ def _pictures(dataset: Dataset, asked: Asked) -> list[Task]:
         Task(
             modality="image",
             name=encoder.name,
-            options=encoder.options,
+            options=image_options(encoder),
             read=lambda: picture_inputs(root, dataset.item_ids, named),
             encoder=encoder,
             projected=isinstance(encoder, Descriptor),

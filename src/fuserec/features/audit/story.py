@@ -17,7 +17,7 @@ from fuserec.features.audit.page import Bar, Card, Example, Fact, Page, Pair, Sh
 from fuserec.features.audit.spread import FEWEST_DIRECTIONS, MOST_ALIKE
 from fuserec.features.audit.thumbnails import Thumbnails, make_thumbnails
 from fuserec.features.audit.twins import ALIKE
-from fuserec.features.audit.words import lift_of, share, worth_header, worth_rows
+from fuserec.features.audit.words import lift_of, rounded, share, worth_header, worth_rows
 from fuserec.features.worth import Worth
 
 __all__ = ["tell"]
@@ -199,7 +199,7 @@ def _summary(one: Audit) -> Summary:
                 value=f"{one.spread.directions:.1f}",
                 note=f"of a width of {one.spread.width}",
             ),
-            Fact(name="mean cosine", value=f"{one.spread.mean_cosine:.2f}", note="of all pairs"),
+            Fact(name="mean cosine", value=rounded(one.spread.mean_cosine), note="of all pairs"),
             Fact(name="constant", value=f"{one.spread.constant:,}", note=f"of {one.spread.width} columns"),
         ]
     return Summary(

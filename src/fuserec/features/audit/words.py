@@ -13,7 +13,18 @@ from fuserec.features.audit.measure import Audit
 from fuserec.features.audit.twins import Twin
 from fuserec.features.worth import AsItStands, Worth
 
-__all__ = ["HEADER", "as_json", "lift_of", "rows", "twin_lines", "worth_header", "worth_json", "worth_rows"]
+__all__ = [
+    "HEADER",
+    "as_json",
+    "lift_of",
+    "rounded",
+    "rows",
+    "share",
+    "twin_lines",
+    "worth_header",
+    "worth_json",
+    "worth_rows",
+]
 
 HEADER = (
     "modality",
@@ -50,7 +61,7 @@ def rows(audits: Sequence[Audit]) -> Iterator[list[str]]:
             lift_of(one.shuffled),
             "" if twins is None else f"{twins.pairs:,}",
             "" if spread is None else f"{spread.constant:,}",
-            "" if spread is None else f"{spread.mean_cosine:.2f}",
+            "" if spread is None else rounded(spread.mean_cosine),
             "" if spread is None else f"{spread.directions:.1f}",
             one.verdict,
         ]
@@ -66,6 +77,16 @@ def share(part: int, whole: int) -> str:
     if part in (0, whole):
         return "100 %" if part else "0 %"
     return f"{min(99.9, max(0.1, 100 * part / whole)):.1f} %"
+
+
+def rounded(value: float) -> str:
+    """Two digits, and no minus before zero.
+
+    Example:
+        >>> rounded(-0.001), rounded(-0.2)
+        ('0.00', '-0.20')
+    """
+    return f"{round(value, 2) + 0.0:.2f}"
 
 
 def lift_of(lift: Lift, *, error: bool = False) -> str:
