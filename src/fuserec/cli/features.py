@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fuserec.features.store import Told
     from fuserec.training.progress import Progress
 
-__all__ = ["app", "make_command"]
+__all__ = ["app", "make_command", "told_lines"]
 
 _SHOWN = 10
 """Items told one by one for each kind of problem; all of them stand in a file."""
@@ -148,7 +148,7 @@ def tell(outcome: Outcome, progress: Progress) -> None:
     for text in outcome.notes:
         progress.note(text)
     for modality, told in outcome.told.items():
-        for line in _lines(modality, told):
+        for line in told_lines(modality, told):
             progress.note(line)
         entry = outcome.dataset.manifest.modalities[modality].features
         if told and entry:
@@ -157,7 +157,8 @@ def tell(outcome: Outcome, progress: Progress) -> None:
             )
 
 
-def _lines(modality: str, told: Sequence[Told]) -> list[str]:
+def told_lines(modality: str, told: Sequence[Told]) -> list[str]:
+    """The first few of each kind of problem, an item a line, and how many more there are."""
     shown: dict[str, int] = {}
     lines = []
     for one in told:
