@@ -12,6 +12,7 @@ from fuserec.batch import Histories, Queries
 from fuserec.errors import CheckpointError, ConfigError
 from fuserec.index import exact
 from fuserec.index.exact import rank_items
+from fuserec.models.two_tower import TwoTower
 from fuserec.testing.scorers import TableScorer
 
 
@@ -97,3 +98,21 @@ def test_k_below_one_is_an_error() -> None:
 def test_a_k_far_above_the_catalogue_costs_no_memory() -> None:
     ranking = rank_items(TableScorer(torch.tensor([[1.0, 2.0]])), queries(1), k=10**30)
     assert ranking.items.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("num_items", [97, 1000, 3706])
+def test_items_that_were_added_change_no_bit_of_the_scores_before_them(num_items: int) -> None:
+    rng = torch.Generator().manual_seed(0)
+    user, item = torch.randn(64, 128, generator=rng), torch.randn(num_items + 17, 128, generator=rng)
+
+    def towers(count: int) -> TwoTower:
+        rows = item[:count]
+        return TwoTower(user=user, item=rows, fold=rows, foldable=torch.ones(count, dtype=torch.bool))
+
+    for count in (1, 3, 64):
+        alone = rank_items(towers(num_items), queries(count), k=num_items)
+        added = rank_items(towers(num_items + 17), queries(count), k=num_items + 17, first_added=num_items)
+        before = added.items < num_items
+        assert torch.equal(added.items[before], alone.items)
+        assert torch.equal(added.scores[before], alone.scores)
+        assert int((~before).sum()) == 17 * count
