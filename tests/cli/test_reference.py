@@ -23,6 +23,9 @@ COMMANDS = [
     "data fetch",
     "data import-mmrec",
     "data export",
+    "features make",
+    "features audit",
+    "features impute",
     "recipes",
     "config show",
     "train",
@@ -32,6 +35,7 @@ COMMANDS = [
     "sweep",
     "recommend",
     "similar",
+    "items add",
     "doctor",
     "build-native",
 ]

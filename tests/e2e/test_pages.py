@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from fuserec.data import Dataset
 from fuserec.testing.commands import RunCommand
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_ELSEWHERE = {
     "docs/how-to/audit.md": "tests/features/audit/test_audit_page.py",
     "docs/how-to/models.md": "tests/content/test_models_page.py",
+    "docs/how-to/new-items.md": "tests/cli/test_items.py",
     "docs/how-to/other-formats.md": "tests/data/test_other_formats_page.py",
     "docs/how-to/your-own-data.md": "tests/data/test_your_own_data_page.py",
     "docs/how-to/bare-machine.md": "tests/training/test_bare.py",
@@ -26,6 +29,7 @@ RUN_HERE = {
     "README.md",
     "docs/tutorial/first-steps.md",
     "docs/tutorial/your-own-csv.md",
+    "docs/how-to/content.md",
     "docs/reference/python.md",
     "docs/reference/sample-corpus.md",
     "docs/reference/attention.md",
@@ -98,16 +102,37 @@ def test_a_strangers_csv_goes_in_with_one_command_and_comes_out_as_recommendatio
     assert "title" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_a_strangers_csv_and_a_folder_of_pictures_become_recommendations(
+    fuserec: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("transformers", reason="the extra text is not installed")
+    monkeypatch.chdir(tmp_path)
+    before = set(Path().iterdir())
+    assert run_all(fuserec, "docs/how-to/content.md", "sh") == 10
+    left = {path.name for path in set(Path().iterdir()) - before}
+    assert left == {"stranger", "shop", "runs", "audit.html"}, "something was written elsewhere"
+    modalities = Dataset.open("shop").manifest.modalities
+    assert set(modalities) == {"title", "text", "image", "category", "price"}
+    assert all(entry.features and entry.features.present > 150 for entry in modalities.values())
+    (shown,) = fuserec("recommend", "runs/tmfun", "--user", "u0001", "-k", 5, "--json").lines
+    assert len(shown["items"]) == 5
+    assert run_python("docs/how-to/content.md") == 1
+    assert "image 1" in capsys.readouterr().out
+
+
 def test_the_readme_runs_on_files_such_as_it_speaks_of(
     fuserec: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     items = [f"b-{item}" for item in range(80)]
-    Path("items.csv").write_text("item_id,title\n" + "".join(f"{item},Thing\n" for item in items))
+    Path("items.csv").write_text("item_id,title\n" + "".join(f"{item},Thing {item}\n" for item in items))
     rows = [f"{user},{items[item]}" for user in range(4700, 4730) for item in rng.permutation(80)[:6]]
     Path("events.csv").write_text("user_id,item_id\n" + "\n".join(rows) + "\n")
-    np.save("pictures.npy", rng.normal(size=(80, 8)).astype(np.float32))
+    Path("photos").mkdir()
+    for item in items:
+        Image.fromarray(rng.integers(0, 256, (12, 8, 3), dtype=np.uint8)).save(f"photos/{item}.png")
     assert run_all(fuserec, "README.md", "") >= 5
     assert run_python("README.md") == 1
 

@@ -35,7 +35,7 @@ class _MakeByDefault(TyperGroup):
 app = typer.Typer(
     name="features",
     cls=_MakeByDefault,
-    help="Make features of titles, texts, pictures, categories and numbers; look at what they are worth.\n\n"
+    help="Make features of titles, texts and pictures; audit them.\n\n"
     "'fuserec features DATASET' is short for 'fuserec features make DATASET'.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -111,7 +111,8 @@ def make_command(
     Titles, texts and categories are found in the dataset. Ctrl-C and a crash lose seconds: run it again.
 
     Example:
-      fuserec features shop --images photos --number price
+      fuserec features make shop --images photos --number price
+      fuserec features shop --text ./model --only title
     """
     from fuserec.cli.interruption import resumable
     from fuserec.cli.terminal import print_json, progress
