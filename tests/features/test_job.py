@@ -192,6 +192,25 @@ def test_a_run_that_dies_while_it_publishes_leaves_the_old_dataset(
     }, "files of the run that died stay"
 
 
+def test_what_is_told_changes_no_file_of_the_old_dataset_where_the_rows_stay(
+    shop: Dataset, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make_features(shop, Asked(images=photos)).dataset
+    shutil.copy(photos / "i0.png", photos / "i0.webp")  # told as one of several, but not taken
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fuserec.features.store.write_json", refuse)
+        with pytest.raises(DataError, match="No space left on device"):
+            make_features(first, Asked(images=photos))
+    assert Dataset.open(shop.path).manifest_hash == first.manifest_hash
+    again = make_features(first, Asked(images=photos))
+    assert [one.item_id for one in again.told["image"]] == ["i0", "i7"]
+    assert Dataset.open(shop.path).manifest_hash == again.dataset.manifest_hash
+
+
 def test_older_features_of_the_modality_go_and_others_files_stay(shop: Dataset, photos: Path) -> None:
     first = make_features(shop, Asked(images=photos)).dataset
     (shop.path / "features" / "image-notes.npy").write_bytes(b"mine")

@@ -162,6 +162,8 @@ def _write(folder: Path, name: str, made: Made) -> tuple[FeatureEntry, dict[str,
     for part, array in arrays.items():
         digest.update(f"{part} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
+    # What is told may change where no row does, and its file must not change under the manifest that names it.
+    digest.update(_table(made.told))
     stem = f"{name}-{digest.hexdigest()[:8]}"
     written = {}
     for part, array in arrays.items():
