@@ -122,6 +122,20 @@ def test_a_column_has_one_unit_and_what_has_none_is_taken_as_in_it() -> None:
     assert found.told == ("numbers without a unit taken as in 'kg': 1",)
 
 
+def test_a_column_that_goes_on_another_keeps_its_way_whatever_most_texts_have() -> None:
+    commas = parse_numbers(["1.299,00 EUR", "12,90 EUR"])
+    assert (commas.point, commas.unit) == (",", "eur")
+    on = parse_numbers(["1.299", "12.90", "7.25", "$3", 2], like=commas)
+    assert on.values[[0, 4]].tolist() == [1299, 2]
+    assert [(one.position, one.message) for one in on.problems] == [
+        (1, "expected a number with a decimal comma, as most of the column, got '12.90'"),
+        (2, "expected a number with a decimal comma, as most of the column, got '7.25'"),
+        (3, "expected a number in 'eur', as most of the column, got '$3'"),
+    ]
+    (refused,) = parse_numbers(["500 g"], like=parse_numbers([1.5])).problems
+    assert refused.message == "expected a number without a unit, got '500 g'"
+
+
 def test_a_long_text_is_told_in_short() -> None:
     (problem,) = parse_numbers(["x" * 400]).problems
     assert problem.message == f"expected a number, got {'x' * 37 + '...'!r}"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -67,14 +67,18 @@ class ParsedNumbers:
         values: (I,) float64, NaN where there is none.
         problems: texts that are no number, item by item; an empty one is just missing.
         told: sentences on the whole.
+        point: the decimal sign of its texts.
+        unit: of its texts, in small letters; empty where they have none.
     """
 
     values: Float[NDArray[np.float64], " I"]
     problems: tuple[Problem, ...] = ()
     told: tuple[str, ...] = ()
+    point: str = "."
+    unit: str = ""
 
 
-def parse_numbers(column: Sequence[Any]) -> ParsedNumbers:
+def parse_numbers(column: Sequence[Any], *, like: ParsedNumbers | None = None) -> ParsedNumbers:
     """Read a column of numbers, or of texts such as ``$1,299.00``, ``1.299,00 EUR`` or ``12 kg``.
 
     A column has one way to write numbers, the one in which more of its texts can be read (where as many can in both, the
@@ -84,6 +88,7 @@ def parse_numbers(column: Sequence[Any]) -> ParsedNumbers:
 
     Args:
         column: I numbers, texts or None. NaN, infinity and empty texts are missing.
+        like: a column that this one goes on; its decimal sign and unit count, whatever most texts have here.
 
     Example:
         >>> found = parse_numbers(["$1,299.00", "$12.90", "cheap", None, 5])
@@ -100,9 +105,11 @@ def parse_numbers(column: Sequence[Any]) -> ParsedNumbers:
                 texts[item] = value
         elif value is not None:
             values[item] = _as_float(value)
-    problems, told = _read_texts(texts, values)
+    taken = {item: _taken_apart(text) for item, text in texts.items()}
+    point, unit = _way(taken.values()) if like is None else (like.point, like.unit)
+    problems, told = _read_texts(texts, taken, values, point, unit)
     values[~np.isfinite(values)] = np.nan
-    return ParsedNumbers(values=values, problems=tuple(problems), told=tuple(told))
+    return ParsedNumbers(values=values, problems=tuple(problems), told=tuple(told), point=point, unit=unit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,13 +217,18 @@ class _Text:
         return float(("-" if self.negative else "") + kept.replace(point, "."))
 
 
-def _read_texts(texts: dict[int, str], values: NDArray[np.float64]) -> tuple[list[Problem], list[str]]:
-    """Put the numbers of the texts into ``values``; tell what is none, and what was supposed."""
-    taken = {item: _taken_apart(text) for item, text in texts.items()}
-    readable = [one for one in taken.values() if one is not None]
+def _way(taken: Iterable[_Text | None]) -> tuple[str, str]:
+    """The decimal sign by which most can be read, and the commonest unit."""
+    readable = [one for one in taken if one is not None]
     point = max(".,", key=lambda sign: sum(one.written(sign) for one in readable))
     units = Counter(one.unit for one in readable if one.unit)
-    unit = min(units, key=lambda name: (-units[name], name), default="")
+    return point, min(units, key=lambda name: (-units[name], name), default="")
+
+
+def _read_texts(
+    texts: dict[int, str], taken: dict[int, _Text | None], values: NDArray[np.float64], point: str, unit: str
+) -> tuple[list[Problem], list[str]]:
+    """Put the numbers of the texts into ``values``; tell what is none, and what was supposed."""
     problems, bare = [], 0
     for item, one in taken.items():
         expected = _expected(one, point, unit)
@@ -250,7 +262,7 @@ def _expected(one: _Text | None, point: str, unit: str) -> str:
     if not one.written(point):
         return f"a number with a decimal {'point' if point == '.' else 'comma'}, as most of the column"
     if one.unit not in ("", unit):
-        return f"a number in {unit!r}, as most of the column"
+        return f"a number in {unit!r}, as most of the column" if unit else "a number without a unit"
     return ""
 
 

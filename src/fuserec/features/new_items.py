@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fuserec.content.categories import category_features, encode_categories
-from fuserec.content.encoder import Encoder
+from fuserec.content.encoder import Encoder, Problem
 from fuserec.content.numbers import encode_numbers, number_features, parse_numbers
 from fuserec.content.pictures.descriptor import Descriptor
 from fuserec.content.projection import fit_projection
@@ -170,8 +170,9 @@ def _encoded(
         progress.step(len(batch))
     progress.done()
     if dataset.has_feature_array(name, "raw"):
-        own, there = dataset.feature_array(name, "raw"), dataset.feature_array(name, "present")
-        raw = fit_projection(own, there).apply(raw, present)
+        own = dataset.feature_array(name, "raw")
+        raw = fit_projection(own, own.any(axis=1)).apply(raw, present)
+        present &= raw.any(axis=1)
     return _Part(rows=raw, present=present, told=told, notes=inputs.notes)
 
 
@@ -180,16 +181,25 @@ def _categories(dataset: Dataset, name: str, entry: EncoderEntry, items: pl.Data
     vocabulary = category_features(categories_of(dataset.items).to_list()).vocabulary
     lists = categories_of(_column(items, "category").alias("category").to_frame()).to_list()
     made = encode_categories(lists, vocabulary)
-    return _Part(rows=made.rows, present=made.present, notes=made.told)
+    return _Part(rows=made.rows, present=made.present, told=_told(items, made.problems))
 
 
 def _numbers(dataset: Dataset, name: str, entry: EncoderEntry, items: pl.DataFrame) -> _Part:
     own = value_inputs(dataset.items[entry.options["column"]])
     _require_same(dataset, name, entry, own)
-    scale = number_features(parse_numbers(own.values).values).scale
-    parsed = parse_numbers(_column(items, entry.options["column"]).to_list())
-    made = encode_numbers(parsed.values, scale)
-    return _Part(rows=made.rows, present=made.present, notes=parsed.told)
+    known = parse_numbers(own.values)
+    parsed = parse_numbers(_column(items, entry.options["column"]).to_list(), like=known)
+    made = encode_numbers(parsed.values, number_features(known.values).scale)
+    told = _told(items, parsed.problems)
+    return _Part(rows=made.rows, present=made.present, told=told, notes=parsed.told)
+
+
+def _told(items: pl.DataFrame, problems: Sequence[Problem]) -> list[Told]:
+    ids = items["item_id"].cast(pl.String)
+    return [
+        Told(item_id=ids[one.position], source="", kind=one.kind, message=one.message, lost=one.lost)
+        for one in problems
+    ]
 
 
 def _require_same(dataset: Dataset, name: str, entry: EncoderEntry, inputs: Inputs) -> None:
