@@ -22,7 +22,7 @@ __all__ = ["floors", "main"]
 
 RUNS_ALONE = (["--help"], ["--version"], ["doctor"], ["recipes"])
 FOR_TESTS = ("pytest", "pytest-xdist", "hypothesis", "ir-measures")
-CORE = ("ops", "losses", "metrics", "models", "data", "training", "index")
+CORE = ("ops", "losses", "metrics", "models", "data", "content/pictures", "features", "training", "index")
 IMPORT_ALL = """
 import importlib, pkgutil, sys, fuserec
 for module in pkgutil.walk_packages(fuserec.__path__, "fuserec."):

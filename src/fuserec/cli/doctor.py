@@ -16,13 +16,13 @@ import typer
 
 from fuserec.cli.options import Json
 from fuserec.compiled import compiler_version, find_compiler
-from fuserec.errors import CompileError, ConfigError
+from fuserec.errors import CompileError, ConfigError, MissingExtraError
 
 __all__ = ["Finding", "command", "findings"]
 
 NEEDED = ("torch", "numpy", "polars", "pydantic", "typer", "rich", "safetensors", "pillow")
 MODULES = {"pillow": "PIL"}
-EXTRAS = {"matplotlib": "plots"}
+EXTRAS = {"matplotlib": "plots", "transformers": "text"}
 FREE_GIB = 1.0
 
 
@@ -92,6 +92,7 @@ def findings() -> list[Finding]:
         *(_library(name) for name in NEEDED),
         *_torch(),
         *(_extra(name, extra) for name, extra in EXTRAS.items()),
+        _text_encoder(),
         _compiler(),
         *_attention(),
         _disk(Path.cwd()),
@@ -120,6 +121,17 @@ def _extra(name: str, extra: str) -> Finding:
     found = _version(name)
     advice = "" if found else f"only if you want it: pip install 'fuserec[{extra}]'"
     return Finding(name=name, found=found or "not installed", ok=bool(found), needed=False, advice=advice)
+
+
+def _text_encoder() -> Finding:
+    """The weights of the one that encodes titles and texts unless another is named."""
+    from fuserec.content.weights import find_model
+    from fuserec.features.tasks import DEFAULT_TEXT
+
+    try:
+        return Finding(name="text encoder", found=find_model(DEFAULT_TEXT).name, needed=False)
+    except MissingExtraError as error:
+        return Finding(name="text encoder", found="not installed", ok=False, needed=False, advice=str(error))
 
 
 def _torch() -> list[Finding]:
