@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from fuserec.content import projection
-from fuserec.content.projection import Projection, fit_projection
+from fuserec.content.projection import fit_projection
 from fuserec.errors import DataError
-from fuserec.files import read_arrays
 
 
 def catalogue(items: int = 60, width: int = 8, seed: int = 0) -> NDArray[np.float32]:
@@ -137,18 +134,3 @@ def test_what_is_not_finite_is_refused(value: float) -> None:
     rows[3, 2] = value
     with pytest.raises(DataError, match="expected finite rows to project, but some hold NaN or infinity"):
         fit_projection(rows, all_of(rows))
-
-
-def test_it_is_saved_as_plain_arrays(tmp_path: Path) -> None:
-    rows = catalogue()
-    fitted = fit_projection(rows, all_of(rows))
-    np.savez(tmp_path / "fit.npz", **fitted.arrays())  # type: ignore[arg-type]
-    again = Projection.from_arrays(read_arrays(tmp_path / "fit.npz"))
-    np.testing.assert_array_equal(again.apply(rows, all_of(rows)), fitted.apply(rows, all_of(rows)))
-
-
-def test_arrays_of_something_else_are_refused() -> None:
-    with pytest.raises(DataError, match=r"expected the arrays 'mean' and 'matrix' .* found 'rows'"):
-        Projection.from_arrays({"rows": np.zeros(3)})
-    with pytest.raises(DataError, match=r"got \(3,\) and \(2, 1\)"):
-        Projection.from_arrays({"mean": np.zeros(3), "matrix": np.zeros((2, 1))})

@@ -12,7 +12,7 @@ Shape legend
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,27 +68,6 @@ class Projection:
                 components, lengths, out=np.zeros_like(components), where=lengths > 0
             )
         return projected
-
-    def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """What to save of it."""
-        return {"mean": self.mean, "matrix": self.matrix}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Projection:
-        """One that was saved.
-
-        Raises:
-            DataError: the arrays are not those of a projection.
-        """
-        if set(arrays) != {"mean", "matrix"}:
-            found = ", ".join(map(repr, arrays)) or "none"
-            raise DataError(f"expected the arrays 'mean' and 'matrix' of a projection, found {found}")
-        mean, matrix = arrays["mean"], arrays["matrix"]
-        if mean.ndim != 1 or matrix.ndim != 2 or len(mean) != len(matrix):
-            raise DataError(
-                f"expected 'mean' (width,) and 'matrix' (width, components), got {mean.shape} and {matrix.shape}"
-            )
-        return cls(mean=mean.astype(np.float64), matrix=matrix.astype(np.float64))
 
 
 def fit_projection(
