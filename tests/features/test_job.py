@@ -279,6 +279,22 @@ def test_appended_items_alone_are_encoded(shop: Dataset, photos: Path, tmp_path:
     assert outcome.dataset.feature_array("image", "present")[8]
 
 
+def test_what_was_told_is_told_after_an_append_too(shop: Dataset, photos: Path, tmp_path: Path) -> None:
+    (photos / "i1.png").write_text("no picture at all, but letters")
+    asked = Asked(images=photos, only=("image",))
+    first = make_features(shop, asked)
+    (tmp_path / "more.csv").write_text("user,item,time\nu0,i7,500\n")
+    grown = append_events(first.dataset, tmp_path / "grown", tmp_path / "more.csv")
+    assert read_told(grown, "image") == list(first.told["image"])
+    draw(photos / "i2.png", 99)
+    outcome = make_features(grown, asked)
+    assert line(outcome, "image").encoded == 1
+    assert {(one.item_id, one.message) for one in outcome.told["image"]} == {
+        (one.item_id, one.message) for one in first.told["image"]
+    }
+    assert Dataset.open(grown.path).manifest_hash == outcome.dataset.manifest_hash
+
+
 def test_shuffled_content_is_no_longer_that_of_its_inputs(
     shop: Dataset, photos: Path, tmp_path: Path
 ) -> None:

@@ -21,10 +21,13 @@ from fuserec.files import hash_json, read_array, read_arrays, read_json, sha256_
 if TYPE_CHECKING:
     from fuserec.batch import Modality, Prepared
 
-__all__ = ["ENCODED_PARTS", "Dataset"]
+__all__ = ["ENCODED_PARTS", "PROBLEMS", "Dataset"]
 
 ENCODED_PARTS = ("inputs", "raw")
 """Arrays with a row an item that features have where `fuserec features` made them; see `Dataset.feature_array`."""
+
+PROBLEMS = ".problems.csv"
+"""How the name of the table ends in which `fuserec features` keeps what it told of single items."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -41,6 +41,7 @@ class Features:
         findings: what was noticed.
         encoder: how they were made; None where they came ready.
         parts: further arrays by name, as `fuserec.data.dataset.Dataset.feature_array` gives them.
+        told: the table of what was told of single items when they were made; empty where nothing was.
     """
 
     matrix: NDArray[Any]
@@ -50,6 +51,7 @@ class Features:
     findings: tuple[Finding, ...]
     encoder: EncoderEntry | None = None
     parts: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    told: bytes = b""
 
     @property
     def entry(self) -> FeatureEntry:

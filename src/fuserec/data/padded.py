@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fuserec.data.dataset import ENCODED_PARTS, Dataset
+from fuserec.data.dataset import ENCODED_PARTS, PROBLEMS, Dataset
 from fuserec.data.features import Features
 from fuserec.files import read_arrays
 
@@ -61,8 +61,10 @@ def with_encoder(dataset: Dataset, name: str, padded: Features) -> Features:
         if dataset.has_feature_array(name, part)
     }
     added = len(padded.rows) - dataset.num_items
+    told = f"features/{entry.stem or name}{PROBLEMS}"
     return replace(
         padded,
         encoder=entry.encoder,
         parts={part: np.pad(array, ((0, added), (0, 0))) for part, array in parts.items()},
+        told=(dataset.path / told).read_bytes() if told in dataset.manifest.files else b"",
     )

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fuserec.data.dataset import PROBLEMS
 from fuserec.data.plan import Plan
 from fuserec.data.schema import PARTS, FileEntry
 from fuserec.data.show import describe
@@ -47,6 +48,8 @@ def write_dataset(folder: Path, plan: Plan) -> None:
         write_npy(folder / "features" / f"{name}.npy", features.blocks(), shape, np.dtype(features.dtype))
         for part, array in {"present": features.present, **features.parts}.items():
             write_npy(folder / "features" / f"{name}.{part}.npy", [array], array.shape, array.dtype)
+        if features.told:
+            (folder / "features" / f"{name}{PROBLEMS}").write_bytes(features.told)
     if plan.graphs:
         (folder / "graphs").mkdir()
     for name, graph in plan.graphs.items():

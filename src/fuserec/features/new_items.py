@@ -171,7 +171,7 @@ def _encoded(
     progress.done()
     if dataset.has_feature_array(name, "raw"):
         own = dataset.feature_array(name, "raw")
-        raw = fit_projection(own, own.any(axis=1)).apply(raw, present)
+        raw = fit_projection(own, np.any(own, axis=1)).apply(raw, present)
         present &= raw.any(axis=1)
     return _Part(rows=raw, present=present, told=told, notes=inputs.notes)
 

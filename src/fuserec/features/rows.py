@@ -75,7 +75,7 @@ def known_rows(dataset: Dataset, modality: str) -> Known:
     return Known(
         row_of={hashed: row for row, hashed in enumerate(hashes) if any(hashed)},
         rows=rows,
-        lost=~rows.any(axis=1),
+        lost=~np.any(rows, axis=1),
         told=told,
     )
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fuserec.data.dataset import Dataset
+from fuserec.data.dataset import PROBLEMS, Dataset
 from fuserec.data.schema import EncoderEntry, FeatureEntry, FileEntry, Manifest, ModalityEntry
 from fuserec.data.show import describe
 from fuserec.data.write import SUMMARY, write_npy
@@ -32,7 +32,6 @@ from fuserec.files import sha256_file, write_bytes, write_json, write_text
 __all__ = ["Made", "Told", "publish", "read_told", "tidy"]
 
 _FOLDER = "features"
-_TOLD = ".problems.csv"
 _OURS = re.compile(
     r"\.?[A-Za-z][A-Za-z0-9_-]*-[0-9a-f]{8}(\.(present|inputs|raw))?\.npy|.*-[0-9a-f]{8}\.problems\.csv"
 )
@@ -143,7 +142,7 @@ def read_told(dataset: Dataset, modality: str) -> list[Told]:
         DataError: the file is broken.
     """
     entry = dataset.manifest.modalities[modality].features
-    file = f"{_FOLDER}/{entry.stem if entry else ''}{_TOLD}"
+    file = f"{_FOLDER}/{(entry and entry.stem) or modality}{PROBLEMS}"
     if file not in dataset.manifest.files:
         return []
     try:
@@ -175,7 +174,7 @@ def _write(folder: Path, name: str, made: Made) -> tuple[FeatureEntry, dict[str,
         beside.replace(path)
         written[path.name] = path
     if made.told:
-        path = folder / f"{stem}{_TOLD}"
+        path = folder / f"{stem}{PROBLEMS}"
         write_bytes(path, _table(made.told))
         written[path.name] = path
     entries = {
