@@ -107,3 +107,32 @@ def test_other_batches_of_the_same_inputs_begin_anew(tmp_path: Path, monkeypatch
     other = Lengths()
     assert run(other, tmp_path).rows.tolist() == [[length, 5] for length in range(1, 6)]
     assert len(other.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param({}, id="cut short"),
+        pytest.param({"rows": np.zeros((2, 2))}, id="without its number"),
+        pytest.param({"batches": np.array(0)}, id="of no batch"),
+        pytest.param({"batches": np.array(9)}, id="of more batches than there are"),
+        pytest.param({"rows": np.zeros((2, 3), dtype=np.float32)}, id="of another width"),
+        pytest.param({"problems": np.frombuffer(b"[1]", dtype=np.uint8)}, id="of other problems"),
+    ],
+)
+def test_a_damaged_part_is_encoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: dict[str, NDArray[Any]]
+) -> None:
+    monkeypatch.setattr(work, "_SAVE_EVERY", 0.0)
+    whole = run(Lengths(), tmp_path)
+    (folder,) = tmp_path.iterdir()
+    part = folder / "00000001.npz"
+    if not damage:
+        part.write_bytes(part.read_bytes()[:-40])
+    else:
+        with np.load(part) as arrays:
+            kept = {} if "rows" in damage and damage["rows"].dtype == np.float64 else dict(arrays)
+        np.savez(part, **{**kept, **damage})
+    again = Lengths()
+    assert run(again, tmp_path).rows.tobytes() == whole.rows.tobytes()
+    assert again.seen == [["ccc", "bb"], ["a"]]

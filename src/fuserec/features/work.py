@@ -64,11 +64,10 @@ def encode_all(
     rows = np.zeros((len(inputs), encoder.width), dtype=np.float32)
     problems: list[Problem] = []
     done = 0
-    for part in _finished(folder):
-        count = int(part["batches"])
+    for count, part in _finished(folder, batches, encoder.width):
         positions = np.concatenate(batches[done : done + count])
-        rows[positions] = part["rows"]
-        problems += [Problem(**one) for one in json.loads(bytes(part["problems"]).decode())]
+        rows[positions] = part.rows
+        problems += part.problems
         done += count
         progress.step(len(positions))
     waiting: list[Encoded] = []
@@ -116,10 +115,22 @@ def _save(folder: Path, waiting: list[Encoded], problems: list[Problem], done: i
     return done
 
 
-def _finished(folder: Path) -> Iterator[dict[str, Any]]:
-    """What is there, in the order of the batches, up to a first gap."""
-    expected = 0
-    while (path := folder / f"{expected:08d}.npz").exists():
-        part = read_arrays(path)
-        yield part
-        expected += int(part["batches"])
+def _finished(
+    folder: Path, batches: Sequence[NDArray[np.int64]], width: int
+) -> Iterator[tuple[int, Encoded]]:
+    """Numbers of batches and what came of them, in their order, up to a first gap; a damaged part is one."""
+    done = 0
+    while (path := folder / f"{done:08d}.npz").exists():
+        try:
+            part = read_arrays(path)
+            count = int(part["batches"])
+            problems = tuple(Problem(**one) for one in json.loads(bytes(part["problems"]).decode()))
+        except (DataError, KeyError, TypeError, ValueError):
+            return
+        rows = part.get("rows")
+        if not 0 < count <= len(batches) - done or rows is None:
+            return
+        if rows.shape != (sum(map(len, batches[done : done + count])), width):
+            return
+        yield count, Encoded(rows=rows, problems=problems)
+        done += count
