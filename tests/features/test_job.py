@@ -16,11 +16,16 @@ from fuserec.content.encoder import Encoded
 from fuserec.content.pictures.descriptor import Descriptor
 from fuserec.data import Dataset
 from fuserec.data.append import append_events
+from fuserec.data.build import Sources, build
 from fuserec.data.shuffled import shuffle_content
-from fuserec.errors import ConfigError, DataError
+from fuserec.errors import CheckpointError, ConfigError, DataError
 from fuserec.features.job import Line, Outcome, make_features
 from fuserec.features.store import read_told
 from fuserec.features.tasks import Asked
+from fuserec.index.addition import add_items
+from fuserec.index.build import load
+from fuserec.training.config import parse_recipe
+from fuserec.training.run import train
 
 
 def line(outcome: Outcome, modality: str) -> Line:
@@ -221,11 +226,22 @@ def test_older_features_of_the_modality_go_and_others_files_stay(shop: Dataset, 
     assert ours == named | {"image-notes.npy"}
 
 
-def test_a_run_that_was_trained_before_still_recommends(shop: Dataset, photos: Path) -> None:
+def test_a_run_that_was_trained_before_still_recommends_and_takes_no_new_items(
+    shop: Dataset, photos: Path, tmp_path: Path
+) -> None:
     dataset = make_features(shop, Asked(images=photos)).dataset
     assert dataset.manifest.ancestors == (shop.manifest_hash,)
+    recipe = parse_recipe({"model": {"name": "content_knn"}, "evaluation": {"cutoffs": [2]}})
+    run = train(recipe, dataset.prepare(), tmp_path / "run", dataset=str(dataset.path))
+    told = load(run.path).recommend(k=3)
     again = make_features(dataset, Asked(images=photos, numbers={"price": "price"})).dataset
     assert again.manifest.ancestors == (shop.manifest_hash, dataset.manifest_hash)
+    draw(photos / "i7.png", 7)
+    last = make_features(again, Asked(images=photos)).dataset
+    assert load(run.path).recommend(k=3).equals(told)
+    (tmp_path / "new.csv").write_text("item,category\nn1,sea\n")
+    with pytest.raises(CheckpointError, match="or has got other features since; train again"):
+        add_items(run, last, tmp_path / "new.csv")
 
 
 def test_ready_features_are_replaced_only_when_that_is_asked_for(
@@ -235,6 +251,23 @@ def test_ready_features_are_replaced_only_when_that_is_asked_for(
     made = make_features(shop, Asked(vectors={"looks": tmp_path / "rows.npy"}, only=("looks",)))
     assert made.dataset.feature_array("looks").tolist() == np.eye(ITEMS, 3).tolist()
     assert line(made, "looks").present == 3
+    ready = build(
+        tmp_path / "ready",
+        Sources(
+            events=tmp_path / "events.csv",
+            items=tmp_path / "items.csv",
+            features={"image": tmp_path / "rows.npy"},
+        ),
+    )
+    asked = Asked(images=photos, only=("image",))
+    with pytest.raises(ConfigError, match="expected no ready features of the name 'image' in"):
+        make_features(ready, asked)
+    assert Dataset.open(ready.path).feature_array("image").shape == (ITEMS, 3)
+    replaced = make_features(ready, replace(asked, overwrite=True)).dataset
+    assert (
+        Dataset.open(ready.path).feature_array("image").tolist() == replaced.feature_array("image").tolist()
+    )
+    assert not (ready.path / "features" / "image.npy").exists()
     with pytest.raises(ConfigError, match="expected every modality once, but 'image' is made in two ways"):
         make_features(made.dataset, Asked(images=photos, vectors={"image": tmp_path / "rows.npy"}))
 
