@@ -168,3 +168,25 @@ def test_a_broken_manifest_is_refused_in_one_line(dataset: Dataset) -> None:
     (dataset.path / "manifest.json").write_text("{")
     with pytest.raises(DataError, match=r"expected JSON in .*manifest.json"):
         Dataset.open(dataset.path)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda value: value["files"].update({"features/../../victim": value["files"]["items.parquet"]}),
+        lambda value: value["files"].update({"/etc/hostname": value["files"]["items.parquet"]}),
+        lambda value: value["modalities"].update({"../../victim": value["modalities"]["image"]}),
+        lambda value: value["modalities"]["image"]["features"].update(stem="../../victim"),
+    ],
+)
+def test_a_manifest_that_names_files_outside_the_folder_is_refused(
+    dataset: Dataset, edit: Callable[[dict[str, Any]], None]
+) -> None:
+    file = dataset.path / "manifest.json"
+    value = json.loads(file.read_text())
+    edit(value)
+    file.write_text(json.dumps(value))
+    with pytest.raises(DataError, match="expected the manifest of a dataset") as caught:
+        Dataset.open(dataset.path)
+    assert "got '" in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_serializer
+from pydantic import BaseModel, ConfigDict, field_validator, model_serializer
 
 from fuserec.errors import ConfigError, nearest
 
@@ -50,6 +50,7 @@ REPEATS = ("drop", "keep")
 TIME_UNITS = ("auto", "s", "ms", "us", "ns")
 COLUMN_ROLES = ("user", "item", "time", "rating", "type", "title", "category", "text", "image", "available")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_STEM = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 def check_name(name: str, what: str) -> str:
@@ -289,6 +290,13 @@ class FeatureEntry(_Entry):
     stem: str | None = None
     encoder: EncoderEntry | None = None
 
+    @field_validator("stem")
+    @classmethod
+    def _in_its_folder(cls, stem: str | None) -> str | None:
+        if stem is not None and not _STEM.fullmatch(stem):
+            raise ValueError(f"expected the beginning of a file's name, got {stem!r}")
+        return stem
+
     @model_serializer(mode="wrap")
     def _without_empty(self, handler: Callable[[Any], Any]) -> dict[str, Any]:
         return _without(handler(self), {"stem", "encoder"})
@@ -334,6 +342,22 @@ class Manifest(_Entry):
     parent: str | None = None
     shuffle_seed: int | None = None
     ancestors: tuple[str, ...] = ()
+
+    @field_validator("files")
+    @classmethod
+    def _in_the_folder(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:
+        for name in files:
+            if name.startswith("/") or {"", ".", ".."} & set(name.split("/")):
+                raise ValueError(f"expected a file of the folder, got {name!r}")
+        return files
+
+    @field_validator("modalities")
+    @classmethod
+    def _are_names(cls, modalities: dict[str, ModalityEntry]) -> dict[str, ModalityEntry]:
+        for name in modalities:
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"expected the name of a modality, got {name!r}")
+        return modalities
 
     @model_serializer(mode="wrap")
     def _without_empty(self, handler: Callable[[Any], Any]) -> dict[str, Any]:
