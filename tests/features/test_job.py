@@ -298,6 +298,26 @@ def test_a_folder_without_any_picture_is_told_and_changes_nothing(shop: Dataset,
     assert Dataset.open(shop.path).manifest.modalities == {}
 
 
+def test_a_ready_graph_that_stays_beside_new_features_is_told(
+    shop: Dataset, photos: Path, tmp_path: Path
+) -> None:
+    neighbours = np.array([[(item + 1) % ITEMS] for item in range(ITEMS)])
+    np.savez(tmp_path / "image.npz", neighbours=neighbours, weights=np.ones((ITEMS, 1)))
+    with_graph = build(
+        tmp_path / "with_graph",
+        Sources(
+            events=tmp_path / "events.csv",
+            items=tmp_path / "items.csv",
+            graphs={"image": tmp_path / "image.npz"},
+        ),
+    )
+    asked = Asked(images=photos, only=("image",))
+    told = "image: the ready graph stays, and models take its neighbours rather than those by these features"
+    assert told in make_features(with_graph, asked).notes
+    assert Dataset.open(with_graph.path).manifest.modalities["image"].graph is not None
+    assert told not in make_features(shop, asked).notes
+
+
 def test_appended_items_alone_are_encoded(shop: Dataset, photos: Path, tmp_path: Path) -> None:
     asked = Asked(images=photos, numbers={"price": "price"})
     first = make_features(shop, asked).dataset
@@ -338,6 +358,52 @@ def test_shuffled_content_is_no_longer_that_of_its_inputs(
     assert (entry.encoder, entry.stem) == (None, None)
     with pytest.raises(DataError, match="is shuffled"):
         make_features(shuffled, Asked(images=photos))
+
+
+def test_hashes_of_other_items_are_refused(
+    shop: Dataset, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(images=photos, only=("image",))
+    made = make_features(shop, asked).dataset
+    draw(photos / "i7.png", 7)
+    read = Dataset.feature_array
+
+    def cut(self: Dataset, modality: str, part: str = "") -> Any:
+        return read(self, modality, part)[: 3 if part == "inputs" else None]
+
+    monkeypatch.setattr(Dataset, "feature_array", cut)
+    with pytest.raises(DataError, match=r"for 8 items, got .* and \(3, 32\); pass --fresh"):
+        make_features(made, asked)
+
+
+def test_an_edited_summary_is_written_anew_whatever_it_holds(shop: Dataset, photos: Path) -> None:
+    asked = Asked(images=photos, only=("image",))
+    made = make_features(shop, asked).dataset
+    whole = (made.path / "summary.md").read_bytes()
+    (made.path / "summary.md").write_bytes(b"\xff\xfe")
+    make_features(made, asked)
+    assert (made.path / "summary.md").read_bytes() == whole
+
+
+def test_an_edited_table_of_problems_is_refused(shop: Dataset, photos: Path) -> None:
+    made = make_features(shop, Asked(images=photos, only=("image",))).dataset
+    (table,) = made.path.glob("features/image-*.problems.csv")
+    table.write_text("item_id,source,kind,lost,message,input\ni1,i1.png,odd,no,odd,nonsense\n")
+    with pytest.raises(DataError, match=r"expected a table of problems in .*, got: non-hexadecimal"):
+        read_told(made, "image")
+
+
+@pytest.mark.parametrize("name", ["features", "features/.work"])
+def test_a_link_out_of_the_dataset_is_not_written_through(
+    shop: Dataset, photos: Path, tmp_path: Path, name: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "sub").mkdir(parents=True)
+    (shop.path / name).parent.mkdir(exist_ok=True)
+    (shop.path / name).symlink_to(elsewhere)
+    with pytest.raises(DataError, match=f"{name} is a link; put the folder itself there"):
+        make_features(shop, Asked(images=photos))
+    assert [path.name for path in elsewhere.iterdir()] == ["sub"]
 
 
 def test_two_processes_do_not_work_on_one_dataset(shop: Dataset, photos: Path) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fuserec.content.projection import fit_projection
 from fuserec.data.dataset import Dataset
-from fuserec.data.schema import EncoderEntry
+from fuserec.data.schema import EncoderEntry, ModalityEntry
 from fuserec.data.write import FEATURES_AT_WORK
 from fuserec.errors import DataError
 from fuserec.features.inputs import Inputs
@@ -99,6 +99,12 @@ def make_features(dataset: Dataset, asked: Asked, *, progress: Progress | None =
         )
     tasks, notes = tasks_of(dataset, asked)
     work = dataset.path / FEATURES_AT_WORK
+    for folder in (work.parent, work):
+        # What is written and removed in them would be so elsewhere.
+        if folder.is_symlink():
+            raise DataError(
+                f"expected a folder of the dataset, but {folder} is a link; put the folder itself there"
+            )
     try:
         work.mkdir(parents=True, exist_ok=True)
         with exclusive(work / "lock", task=f"make features in {dataset.path}"):
@@ -130,6 +136,10 @@ def _run(
             )
             made[task.modality], entry = features, features.encoder
             more += of_all
+            if dataset.manifest.modalities.get(task.modality, ModalityEntry()).graph:
+                more.append(
+                    "the ready graph stays, and models take its neighbours rather than those by these features"
+                )
         notes += [f"{task.modality}: {note}" for note in more]
         told[task.modality] = features.told if features else read_told(dataset, task.modality)
         present = features.present if features else dataset.feature_array(task.modality, "present")

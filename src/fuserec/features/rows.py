@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fuserec.content.encoder import Encoder
 from fuserec.data.dataset import Dataset
+from fuserec.errors import DataError
 from fuserec.features.inputs import Inputs
 from fuserec.features.store import Told, read_told
 from fuserec.features.work import encode_all
@@ -62,7 +63,11 @@ class Rows:
 
 
 def known_rows(dataset: Dataset, modality: str) -> Known:
-    """What the dataset has of a modality whose features fuserec made."""
+    """What the dataset has of a modality whose features fuserec made.
+
+    Raises:
+        DataError: it is not for as many items as there are, or a file is broken.
+    """
     part = "raw" if dataset.has_feature_array(modality, "raw") else ""
     told: dict[bytes, list[_Words]] = {}
     for one in read_told(dataset, modality):
@@ -70,10 +75,15 @@ def known_rows(dataset: Dataset, modality: str) -> Known:
             words = told.setdefault(bytes.fromhex(one.input), [])
             if (one.kind, one.message, one.lost) not in words:
                 words.append((one.kind, one.message, one.lost))
-    hashes = _each(dataset.feature_array(modality, "inputs"))
+    hashes = dataset.feature_array(modality, "inputs")
     rows = dataset.feature_array(modality, part)
+    if hashes.shape != (dataset.num_items, 32) or rows.ndim != 2 or len(rows) != dataset.num_items:
+        raise DataError(
+            f"expected the {modality} features of {dataset.path} and what they were made of for {dataset.num_items} "
+            f"items, got {rows.shape} and {hashes.shape}; pass --fresh to make them anew"
+        )
     return Known(
-        row_of={hashed: row for row, hashed in enumerate(hashes) if any(hashed)},
+        row_of={hashed: row for row, hashed in enumerate(_each(hashes)) if any(hashed)},
         rows=rows,
         lost=~np.any(rows, axis=1),
         told=told,

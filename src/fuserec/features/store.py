@@ -128,7 +128,7 @@ def tidy(dataset: Dataset) -> None:
     if not manifest.ancestors:
         return
     summary, text = dataset.path / SUMMARY, describe(manifest)
-    if not summary.is_file() or summary.read_text(encoding="utf-8") != text:
+    if not summary.is_file() or summary.read_bytes() != text.encode():
         write_text(summary, text)
     for path in (dataset.path / _FOLDER).iterdir():
         if _OURS.fullmatch(path.name) and f"{_FOLDER}/{path.name}" not in manifest.files:
@@ -149,6 +149,8 @@ def read_told(dataset: Dataset, modality: str) -> list[Told]:
         rows = list(
             csv.DictReader(io.StringIO((dataset.path / file).read_text(encoding="utf-8"), newline=""))
         )
+        for row in rows:
+            bytes.fromhex(row["input"])
         return [Told(**{**row, "lost": row["lost"] == "yes"}) for row in rows]  # type: ignore[arg-type]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise DataError(f"expected a table of problems in {dataset.path / file}, got: {error}") from error
