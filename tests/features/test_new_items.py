@@ -59,7 +59,7 @@ def test_a_new_picture_is_projected_as_those_of_the_dataset(made: Dataset, tmp_p
 
 
 def test_another_encoder_is_refused(made: Dataset, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fuserec.features.tasks.PROJECTION_VERSION", 99)
+    monkeypatch.setattr("fuserec.features.encoders.PROJECTION_VERSION", 99)
     with pytest.raises(ConfigError, match="expected the encoder of the image features in"):
         encode_items(made, made.items, images=photos)
 

@@ -126,7 +126,7 @@ def _extra(name: str, extra: str) -> Finding:
 def _text_encoder() -> Finding:
     """The weights of the one that encodes titles and texts unless another is named."""
     from fuserec.content.weights import find_model
-    from fuserec.features.tasks import DEFAULT_TEXT
+    from fuserec.features.encoders import DEFAULT_TEXT
 
     try:
         return Finding(name="text encoder", found=find_model(DEFAULT_TEXT).name, needed=False)

@@ -118,13 +118,13 @@ def make_command(
     from fuserec.cli.terminal import print_json, progress
     from fuserec.data import Dataset
     from fuserec.features.job import make_features
-    from fuserec.features.tasks import Asked, parse_numbers_option
+    from fuserec.features.tasks import Asked
 
     asked = Asked(
         text=text,
         image=image,
         images=images,
-        numbers=parse_numbers_option(number or []),
+        numbers=_columns_by_name(number or []),
         vectors=named_files(vectors, "--vectors"),
         only=tuple(only or ()),
         longest=longest,
@@ -142,6 +142,27 @@ def make_command(
         print_json(_as_json(outcome))
     else:
         _table(outcome)
+
+
+def _columns_by_name(given: Sequence[str]) -> dict[str, str]:
+    """``[NAME=]COLUMN`` as columns by modality.
+
+    Raises:
+        ConfigError: a name is given twice.
+
+    Example:
+        >>> _columns_by_name(["price", "when=year"])
+        {'price': 'price', 'when': 'year'}
+    """
+    from fuserec.errors import ConfigError
+
+    numbers: dict[str, str] = {}
+    for pair in given:
+        name, _, column = pair.partition("=")
+        if name in numbers:
+            raise ConfigError(f"expected every name once, but --number {name} is given twice")
+        numbers[name] = column or name
+    return numbers
 
 
 def tell(outcome: Outcome, progress: Progress) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,23 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fuserec.content.encoder import Problem
 from fuserec.content.pictures.folder import find_pictures
 from fuserec.content.pictures.read import MOST_BYTES
 from fuserec.data.categories import categories_of
+from fuserec.data.features import Features
 from fuserec.data.report import count
 from fuserec.features.store import Told
 
-__all__ = ["Inputs", "category_inputs", "picture_inputs", "text_inputs", "value_inputs"]
+__all__ = [
+    "Inputs",
+    "category_inputs",
+    "picture_inputs",
+    "text_inputs",
+    "told_of",
+    "value_inputs",
+    "vector_inputs",
+]
 
 _HASH = 32
 
@@ -75,6 +85,16 @@ def category_inputs(items: pl.DataFrame) -> Inputs:
     return value_inputs(lists.set(lists.list.len() == 0, None))
 
 
+def vector_inputs(features: Features) -> Inputs:
+    """Ready rows, as their numbers in the matrix, with the hashes of what stands there."""
+    values = [
+        row if there else None
+        for row, there in zip(features.rows.tolist(), features.present.tolist(), strict=True)
+    ]
+    found = _inputs(values, (None if row is None else features.matrix[row].tobytes() for row in values))
+    return replace(found, notes=[finding.line() for finding in features.findings])
+
+
 def picture_inputs(root: Path, item_ids: pl.Series, named: pl.Series | None) -> Inputs:
     """The pictures of a folder that belong to items, with the hashes of their bytes.
 
@@ -89,16 +109,7 @@ def picture_inputs(root: Path, item_ids: pl.Series, named: pl.Series | None) -> 
     ids = item_ids.cast(pl.String).to_list()
     found = find_pictures(root, ids, None if named is None else named.cast(pl.String).to_list())
     sources = ["" if path is None else _printable(path.relative_to(root)) for path in found.paths]
-    told = [
-        Told(
-            item_id=ids[one.position],
-            source=sources[one.position],
-            kind=one.kind,
-            message=one.message,
-            lost=one.lost,
-        )
-        for one in found.problems
-    ]
+    told = told_of(found.problems, item_ids, sources)
     hashes = np.zeros((len(ids), _HASH), dtype=np.uint8)
     for row, path in enumerate(found.paths):
         if path is not None:
@@ -110,11 +121,32 @@ def picture_inputs(root: Path, item_ids: pl.Series, named: pl.Series | None) -> 
     return Inputs(values=list(found.paths), hashes=hashes, sources=sources, told=told, notes=notes)
 
 
-def _inputs(values: list[Any], contents: list[bytes | None]) -> Inputs:
+def told_of(problems: Iterable[Problem], item_ids: pl.Series, sources: Sequence[str] = ()) -> list[Told]:
+    """Problems as told of the items in their positions.
+
+    Args:
+        problems: what was noticed.
+        item_ids: (I,).
+        sources: (I,) as in `Inputs`; empty where all stands in the dataset itself.
+    """
+    ids = item_ids.cast(pl.String)
+    return [
+        Told(
+            item_id=ids[one.position],
+            source=sources[one.position] if sources else "",
+            kind=one.kind,
+            message=one.message,
+            lost=one.lost,
+        )
+        for one in problems
+    ]
+
+
+def _inputs(values: list[Any], contents: Iterable[bytes | None]) -> Inputs:
     joined = b"".join(
         bytes(_HASH) if content is None else hashlib.sha256(content).digest() for content in contents
     )
-    hashes = np.frombuffer(joined, dtype=np.uint8).reshape(len(contents), _HASH)
+    hashes = np.frombuffer(joined, dtype=np.uint8).reshape(len(values), _HASH)
     return Inputs(values=values, hashes=hashes, sources=[""] * len(values))
 
 

@@ -10,7 +10,7 @@ Shape legend
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,16 @@ from fuserec.data.categories import categories_of
 from fuserec.data.dataset import Dataset
 from fuserec.data.schema import EncoderEntry
 from fuserec.errors import ConfigError, DataError
-from fuserec.features.inputs import Inputs, category_inputs, picture_inputs, text_inputs, value_inputs
+from fuserec.features.encoders import CLASSICAL, image_options, picture_encoder, text_encoder
+from fuserec.features.inputs import (
+    Inputs,
+    category_inputs,
+    picture_inputs,
+    text_inputs,
+    told_of,
+    value_inputs,
+)
 from fuserec.features.store import Told
-from fuserec.features.tasks import CLASSICAL, image_options, picture_encoder, text_encoder
 from fuserec.training.progress import Progress, Silent
 
 __all__ = ["NewFeatures", "encode_items"]
@@ -70,7 +77,6 @@ def encode_items(
     images: Path | None = None,
     text: str | None = None,
     image: str | None = None,
-    device: str = "cpu",
     progress: Progress | None = None,
 ) -> NewFeatures:
     """Encode new items by the encoders of a dataset's features. Modalities that came ready are passed over.
@@ -81,7 +87,6 @@ def encode_items(
         images: the folder of their pictures; None leaves them without.
         text: the text encoder, where the dataset's came from a folder; None finds it by its name.
         image: the same for pictures.
-        device: where encoders compute.
         progress: who watches.
 
     Raises:
@@ -104,13 +109,13 @@ def encode_items(
             inputs = text_inputs(_column(items, name))
             if any(value is not None for value in inputs.values):
                 model, longest = text or entry.options["model"], entry.options["longest"]
-                encoder: Encoder = text_encoder(model, longest=longest, device=device, download=False)
+                encoder: Encoder = text_encoder(model, longest=longest, device="cpu", download=False)
                 parts[name] = _encoded(dataset, name, entry, encoder, inputs, items, progress)
         elif images is not None:
             named = items["image"] if "image" in items.columns else None
             inputs = picture_inputs(images, items["item_id"], named)
             model = image or entry.options.get("model", CLASSICAL)
-            encoder = picture_encoder(model, device=device, download=False)
+            encoder = picture_encoder(model, device="cpu", download=False)
             parts[name] = _encoded(dataset, name, entry, encoder, inputs, items, progress)
     return NewFeatures(
         rows={name: part.rows for name, part in parts.items()},
@@ -147,8 +152,7 @@ def _encoded(
     raw = np.zeros((len(inputs.values), encoder.width), dtype=np.float32)
     present = np.zeros(len(raw), dtype=bool)
     present[given] = True
-    ids = items["item_id"].cast(pl.String)
-    told = list(inputs.told)
+    problems: list[Problem] = []
     values = [inputs.values[row] for row in given]
     progress.start(len(values), f"{name}: {encoder.name}")
     for batch in encoder.batches(values):
@@ -158,22 +162,15 @@ def _encoded(
         for one in encoded.problems:
             row = rows[one.position]
             present[row] &= not one.lost
-            told.append(
-                Told(
-                    item_id=ids[row],
-                    source=inputs.sources[row],
-                    kind=one.kind,
-                    message=one.message,
-                    lost=one.lost,
-                )
-            )
+            problems.append(replace(one, position=row))
         progress.step(len(batch))
     progress.done()
     if dataset.has_feature_array(name, "raw"):
         own = dataset.feature_array(name, "raw")
         raw = fit_projection(own, np.any(own, axis=1)).apply(raw, present)
         present &= raw.any(axis=1)
-    return _Part(rows=raw, present=present, told=told, notes=inputs.notes)
+    told = told_of(problems, items["item_id"], inputs.sources)
+    return _Part(rows=raw, present=present, told=[*inputs.told, *told], notes=inputs.notes)
 
 
 def _categories(dataset: Dataset, name: str, entry: EncoderEntry, items: pl.DataFrame) -> _Part:
@@ -181,7 +178,7 @@ def _categories(dataset: Dataset, name: str, entry: EncoderEntry, items: pl.Data
     vocabulary = category_features(categories_of(dataset.items).to_list()).vocabulary
     lists = categories_of(_column(items, "category").alias("category").to_frame()).to_list()
     made = encode_categories(lists, vocabulary)
-    return _Part(rows=made.rows, present=made.present, told=_told(items, made.problems))
+    return _Part(rows=made.rows, present=made.present, told=told_of(made.problems, items["item_id"]))
 
 
 def _numbers(dataset: Dataset, name: str, entry: EncoderEntry, items: pl.DataFrame) -> _Part:
@@ -190,16 +187,8 @@ def _numbers(dataset: Dataset, name: str, entry: EncoderEntry, items: pl.DataFra
     known = parse_numbers(own.values)
     parsed = parse_numbers(_column(items, entry.options["column"]).to_list(), like=known)
     made = encode_numbers(parsed.values, number_features(known.values).scale)
-    told = _told(items, parsed.problems)
+    told = told_of(parsed.problems, items["item_id"])
     return _Part(rows=made.rows, present=made.present, told=told, notes=parsed.told)
-
-
-def _told(items: pl.DataFrame, problems: Sequence[Problem]) -> list[Told]:
-    ids = items["item_id"].cast(pl.String)
-    return [
-        Told(item_id=ids[one.position], source="", kind=one.kind, message=one.message, lost=one.lost)
-        for one in problems
-    ]
 
 
 def _require_same(dataset: Dataset, name: str, entry: EncoderEntry, inputs: Inputs) -> None:

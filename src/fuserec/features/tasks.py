@@ -6,7 +6,6 @@ Shape legend
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,25 +17,29 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fuserec.content.categories import MOST_CATEGORIES, category_features
-from fuserec.content.encoder import Encoder, Problem
+from fuserec.content.encoder import Encoder
 from fuserec.content.numbers import number_features, parse_numbers
 from fuserec.content.pictures.descriptor import Descriptor
-from fuserec.content.projection import PROJECTION_VERSION
-from fuserec.content.text import TextEncoder
-from fuserec.content.vision import VisionEncoder
-from fuserec.content.weights import find_model
 from fuserec.data.dataset import Dataset
 from fuserec.data.features import read_features
 from fuserec.data.schema import check_name
 from fuserec.errors import ConfigError, DataError, nearest
-from fuserec.features.inputs import Inputs, category_inputs, picture_inputs, text_inputs, value_inputs
+from fuserec.features.encoders import CLASSICAL, DEFAULT_TEXT, image_options, picture_encoder, text_encoder
+from fuserec.features.inputs import (
+    Inputs,
+    category_inputs,
+    picture_inputs,
+    text_inputs,
+    told_of,
+    value_inputs,
+    vector_inputs,
+)
 from fuserec.features.store import Told
 
-__all__ = ["CLASSICAL", "DEFAULT_TEXT", "Asked", "Task", "tasks_of"]
+__all__ = ["Asked", "Task", "Whole", "tasks_of"]
 
-DEFAULT_TEXT = "all-MiniLM-L6-v2"
-CLASSICAL = "classical"
-"""The encoder of pictures that needs no weights."""
+_TEXTS = ("title", "text")
+"""Columns of texts, a modality each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,13 +127,15 @@ def tasks_of(dataset: Dataset, asked: Asked) -> tuple[list[Task], list[str]]:
     names = [task.modality for task in tasks]
     for name in (*asked.numbers, *asked.vectors):
         check_name(name, "modality")
+    for name in names:
         if names.count(name) > 1:
             raise ConfigError(
                 f"expected every modality once, but {name!r} is made in two ways; name one otherwise"
             )
     for name in asked.only:
         if name not in names:
-            raise ConfigError(f"no {name!r} to make of {dataset.path}; {nearest(name, names)}{_hint(name)}")
+            known = [*names, *(text for text in _TEXTS if text in dataset.items.columns)]
+            raise ConfigError(f"no {name!r} to make of {dataset.path}; {nearest(name, known)}{_hint(name)}")
     if asked.only:
         tasks = [task for task in tasks if task.modality in asked.only]
     if not tasks:
@@ -141,25 +146,6 @@ def tasks_of(dataset: Dataset, asked: Asked) -> tuple[list[Task], list[str]]:
     for task in tasks:
         _refuse_ready(dataset, task.modality, overwrite=asked.overwrite)
     return tasks, _left_out(dataset, asked)
-
-
-def parse_numbers_option(given: Sequence[str]) -> dict[str, str]:
-    """``[NAME=]COLUMN`` as columns by modality.
-
-    Raises:
-        ConfigError: a name is given twice.
-
-    Example:
-        >>> parse_numbers_option(["price", "when=year"])
-        {'price': 'price', 'when': 'year'}
-    """
-    numbers: dict[str, str] = {}
-    for pair in given:
-        name, _, column = pair.partition("=")
-        if name in numbers:
-            raise ConfigError(f"expected every name once, but --number {name} is given twice")
-        numbers[name] = column or name
-    return numbers
 
 
 def _hint(name: str) -> str:
@@ -185,9 +171,7 @@ def _left_out(dataset: Dataset, asked: Asked) -> list[str]:
 
 def _texts(dataset: Dataset, asked: Asked) -> list[Task]:
     modalities = [
-        name
-        for name in ("title", "text")
-        if name in dataset.items.columns and (not asked.only or name in asked.only)
+        name for name in _TEXTS if name in dataset.items.columns and (not asked.only or name in asked.only)
     ]
     if not modalities:
         return []
@@ -202,35 +186,6 @@ def _texts(dataset: Dataset, asked: Asked) -> list[Task]:
         )
         for name in modalities
     ]
-
-
-def text_encoder(name: str, *, longest: int | None, device: str, download: bool) -> TextEncoder:
-    """The encoder of titles and texts.
-
-    Raises:
-        ConfigError: there is no such model here.
-        MissingExtraError: its package is not installed.
-    """
-    return TextEncoder(find_model(name, download=download), longest=longest, device=device)
-
-
-def picture_encoder(name: str, *, device: str, download: bool) -> Descriptor | VisionEncoder:
-    """The encoder of pictures; ``classical`` needs no weights.
-
-    Raises:
-        ConfigError: there is no such model here.
-        MissingExtraError: its package is not installed.
-    """
-    if name == CLASSICAL:
-        return Descriptor()
-    return VisionEncoder(find_model(name, download=download), device=device)
-
-
-def image_options(encoder: Descriptor | VisionEncoder) -> Mapping[str, Any]:
-    """All that decides the features of pictures: the encoder's options, and whether its rows are projected."""
-    if isinstance(encoder, Descriptor):
-        return {**encoder.options, "projection": PROJECTION_VERSION}
-    return encoder.options
 
 
 def _pictures(dataset: Dataset, asked: Asked) -> list[Task]:
@@ -257,9 +212,8 @@ def _categories(dataset: Dataset) -> list[Task]:
 
     def whole(inputs: Inputs) -> Whole:
         made = category_features([each or [] for each in inputs.values])
-        return Whole(
-            rows=made.rows, present=made.present, told=_told(dataset, made.problems), notes=made.told
-        )
+        told = told_of(made.problems, dataset.item_ids)
+        return Whole(rows=made.rows, present=made.present, told=told, notes=made.told)
 
     return [
         Task(
@@ -269,14 +223,6 @@ def _categories(dataset: Dataset) -> list[Task]:
             read=lambda: category_inputs(dataset.items),
             whole=whole,
         )
-    ]
-
-
-def _told(dataset: Dataset, problems: Sequence[Problem]) -> list[Told]:
-    ids = dataset.item_ids.cast(pl.String)
-    return [
-        Told(item_id=ids[one.position], source="", kind=one.kind, message=one.message, lost=one.lost)
-        for one in problems
     ]
 
 
@@ -303,9 +249,8 @@ def _number(dataset: Dataset, name: str, column: str) -> Task:
     def whole(inputs: Inputs) -> Whole:
         parsed = parse_numbers(inputs.values)
         made = number_features(parsed.values)
-        return Whole(
-            rows=made.rows, present=made.present, told=_told(dataset, parsed.problems), notes=parsed.told
-        )
+        told = told_of(parsed.problems, dataset.item_ids)
+        return Whole(rows=made.rows, present=made.present, told=told, notes=parsed.told)
 
     return Task(
         modality=name,
@@ -319,20 +264,14 @@ def _number(dataset: Dataset, name: str, column: str) -> Task:
 def _vectors(dataset: Dataset, name: str, file: Path) -> Task:
     features = read_features(name, file, dataset.item_ids, ordered=True)
 
-    def read() -> Inputs:
-        hashes = np.zeros((dataset.num_items, 32), dtype=np.uint8)
-        for row in np.flatnonzero(features.present).tolist():
-            digest = hashlib.sha256(np.ascontiguousarray(features.matrix[features.rows[row]]).data).digest()
-            hashes[row] = np.frombuffer(digest, dtype=np.uint8)
-        values = [
-            row if there else None
-            for row, there in zip(features.rows.tolist(), features.present, strict=True)
-        ]
-        notes = [finding.line() for finding in features.findings]
-        return Inputs(values=values, hashes=hashes, sources=[""] * len(values), notes=notes)
-
     def whole(_: Inputs) -> Whole:
         rows = np.concatenate([np.asarray(block, dtype=np.float32) for block in features.blocks()])
         return Whole(rows=rows, present=features.present)
 
-    return Task(modality=name, name="ready rows", options={"kind": "vectors"}, read=read, whole=whole)
+    return Task(
+        modality=name,
+        name="ready rows",
+        options={"kind": "vectors"},
+        read=partial(vector_inputs, features),
+        whole=whole,
+    )
