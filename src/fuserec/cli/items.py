@@ -67,7 +67,7 @@ def add(
 ) -> None:
     """Add new items to a run: placed by their content, recommended from now on, nothing trained.
 
-    What the run says of all other items stays as it is. Items that are there already are passed over. To take the
+    What the run says of the dataset's items stays as it is. Items that are there already are passed over. To take the
     items away again, remove the folder 'added' of the run.
 
     Example:
