@@ -30,6 +30,8 @@ def test_a_lift_that_a_person_can_compute() -> None:
     # of 0 with 1: in its place stand 2 and 3, sharing nothing; of 0 with 2: 1 (two users) and 3; of 1 with 0: 2, 3
     assert (found.pairs, found.shared, found.chance) == (3, 4 / 3, 1 / 3)
     assert found.lift == 4.0
+    # 0 has 2 shared and 1 by chance, 1 has 2 and 0: ((2 - 4 * 1)^2 + (2 - 4 * 0)^2)^(1/2) / 1
+    assert found.error == pytest.approx(8**0.5)
 
 
 def test_a_pair_that_stands_twice_counts_once() -> None:
@@ -38,6 +40,16 @@ def test_a_pair_that_stands_twice_counts_once() -> None:
     thrice = Corpus(num_users=2, num_items=3, train=again)
     listed = [listing([1], [2], [0])]
     assert lifts(once, listed, seed=0) == lifts(thrice, listed, seed=0)
+
+
+def test_pairs_of_one_item_that_stand_often_make_it_no_more_popular() -> None:
+    shop = corpus(*[list(range(user, 20)) for user in range(20)], num_items=20)
+    often = torch.cat([torch.arange(len(shop.train)), torch.zeros(30, dtype=torch.int64)])
+    heavy = Pairs(users=shop.train.users[often], items=shop.train.items[often])
+    listed = [listing(*([(item + 1) % 20] for item in range(20)))]
+    assert lifts(Corpus(num_users=20, num_items=20, train=heavy), listed, seed=0) == lifts(
+        shop, listed, seed=0
+    )
 
 
 def test_the_item_itself_never_stands_for_chance() -> None:
