@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -391,6 +392,21 @@ def test_an_edited_table_of_problems_is_refused(shop: Dataset, photos: Path) -> 
     table.write_text("item_id,source,kind,lost,message,input\ni1,i1.png,odd,no,odd,nonsense\n")
     with pytest.raises(DataError, match=r"expected a table of problems in .*, got: non-hexadecimal"):
         read_told(made, "image")
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    shop: Dataset, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = files(shop)
+
+    def full(path: Path, blocks: object, *_: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("fuserec.features.store.write_npy", full)
+    with pytest.raises(DataError, match=r"could not write features into .*: No space left on device"):
+        make_features(shop, Asked(images=photos, only=("category",)))
+    assert files(shop) == before
 
 
 @pytest.mark.parametrize("name", ["features", "features/.work"])

@@ -170,10 +170,14 @@ def _write(folder: Path, name: str, made: Made) -> tuple[FeatureEntry, dict[str,
     for part, array in arrays.items():
         path = folder / f"{stem}{part and '.'}{part}.npy"
         beside = path.with_name(f".{path.name}")
-        write_npy(beside, [array], array.shape, array.dtype)
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
+        try:
+            write_npy(beside, [array], array.shape, array.dtype)
+            with beside.open("rb") as file:
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            # Where the disk was full, half of it would keep it so.
+            beside.unlink(missing_ok=True)
         written[path.name] = path
     if made.told:
         path = folder / f"{stem}{PROBLEMS}"
