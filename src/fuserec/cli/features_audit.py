@@ -10,10 +10,7 @@ import typer
 from fuserec.cli.options import Json, Quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fuserec.features.audit.report import Report
-    from fuserec.features.worth import Worth
 
 __all__ = ["command"]
 
@@ -87,12 +84,7 @@ def _print(report: Report) -> None:
     terminal.print_table(words.HEADER, words.rows(report.audits), title=report.title)
     for line in words.twin_lines(report.dataset, report.audits):
         typer.echo(line)
-    if report.worth is not None:
-        _print_worth(report.worth.found, report.worth.metrics, title=report.worth.title)
-
-
-def _print_worth(found: Sequence[Worth], metrics: Sequence[str], *, title: str) -> None:
-    from fuserec.cli import terminal
-    from fuserec.features.audit import words
-
-    terminal.print_table(words.worth_header(metrics), words.worth_rows(found, metrics), title=title)
+    worth = report.worth
+    if worth is not None:
+        lines = words.worth_rows(worth.found, worth.metrics)
+        terminal.print_table(words.worth_header(worth.metrics), lines, title=worth.title)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from fuserec.data.categories import categories_of
 from fuserec.data.dataset import Dataset
 
 __all__ = ["Label", "label"]
@@ -27,11 +27,10 @@ class Label:
 
 def label(dataset: Dataset, item: int) -> Label:
     """The label of an item row."""
-    known: dict[str, Any] = dataset.items.row(item, named=True)
-    category = known.get("category") or ""
-    parts = category.split("|") if isinstance(category, str) else category
+    one = dataset.items[item : item + 1]
+    known = one.row(0, named=True)
     return Label(
         id=known["item_id"],
         title=known.get("title") or str(known["item_id"]),
-        category=", ".join(str(part) for part in parts),
+        category=", ".join(categories_of(one)[0]) if "category" in known else "",
     )
