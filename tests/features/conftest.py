@@ -22,8 +22,11 @@ def draw(path: Path, seed: int) -> None:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
+    return draw_photos(tmp_path / "photos")
+
+
+def draw_photos(folder: Path) -> Path:
     """A picture for every item but the last."""
-    folder = tmp_path / "photos"
     folder.mkdir()
     for item in range(ITEMS - 1):
         draw(folder / f"i{item}.png", item)

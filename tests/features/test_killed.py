@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.features.conftest import build_shop
+from tests.features.conftest import build_shop, draw_photos
 
 from fuserec.data import Dataset
 from fuserec.features.job import make_features
@@ -49,14 +49,20 @@ make_features(Dataset.open(dataset), Asked(images=Path(photos)))
 """
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What a run leaves that nobody killed."""
+    scratch = tmp_path_factory.mktemp("whole")
+    photos = draw_photos(scratch / "photos")
+    return contents(make_features(build_shop(scratch / "shop", scratch), Asked(images=photos)).dataset.path)
+
+
 @pytest.mark.parametrize(
     "when", ["encoding", "before the manifest", "before the summary", "before all is tidy"]
 )
 def test_a_killed_run_ends_with_the_same_bytes_when_it_is_run_again(
-    shop: Dataset, photos: Path, tmp_path: Path, when: str
+    shop: Dataset, photos: Path, whole: dict[str, bytes], when: str
 ) -> None:
-    asked = Asked(images=photos)
-    whole = make_features(build_shop(tmp_path / "whole", tmp_path), asked).dataset
     done = subprocess.run(
         [sys.executable, "-c", KILLED, shop.path, photos, when], capture_output=True, check=False
     )
@@ -64,8 +70,8 @@ def test_a_killed_run_ends_with_the_same_bytes_when_it_is_run_again(
     between = Dataset.open(shop.path)
     published = when in {"before the summary", "before all is tidy"}
     assert (between.manifest_hash == shop.manifest_hash) is not published
-    make_features(between, asked)
-    assert contents(shop.path) == contents(whole.path)
+    make_features(between, Asked(images=photos))
+    assert contents(shop.path) == whole
 
 
 def contents(folder: Path) -> dict[str, bytes]:

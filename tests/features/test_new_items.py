@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from tests.features.conftest import draw
+from tests.features.conftest import build_shop, draw, draw_photos
 
 from fuserec.data import Dataset
 from fuserec.data.append import append_events
@@ -17,8 +17,15 @@ from fuserec.features.new_items import encode_items
 from fuserec.features.tasks import Asked
 
 
-@pytest.fixture
-def made(shop: Dataset, photos: Path) -> Dataset:
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_photos(tmp_path_factory.mktemp("shop") / "photos")
+
+
+@pytest.fixture(scope="module")
+def made(photos: Path) -> Dataset:
+    """Tests only read it."""
+    shop = build_shop(photos.with_name("shop"), photos.parent)
     return make_features(shop, Asked(images=photos, numbers={"price": "price"})).dataset
 
 
