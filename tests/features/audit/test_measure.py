@@ -11,7 +11,7 @@ import torch
 from fuserec.batch import Corpus, KnnGraph, Modality, Pairs
 from fuserec.errors import ConfigError, DataError
 from fuserec.features.audit import Audit, audit
-from fuserec.features.audit.lift import Lift
+from fuserec.features.audit.lift import Lift, Listing, lifts
 from fuserec.features.audit.spread import Spread
 from fuserec.testing.corpora import NUM_GROUPS, tiny_corpus
 
@@ -134,6 +134,28 @@ def test_the_same_seed_says_the_same_and_another_moves_the_control() -> None:
     first, again, other = ([one.as_json() for one in audit(corpus, seed=seed)] for seed in (1, 1, 2))
     assert first == again
     assert first[0]["shuffled"] != other[0]["shuffled"]
+
+
+def test_neighbours_dealt_anew_are_among_the_items_that_have_the_modality_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Listing] = []
+
+    def watched(corpus: Corpus, listings: list[Listing], *, seed: int) -> list[Lift]:
+        seen.extend(listings)
+        return lifts(corpus, listings, seed=seed)
+
+    monkeypatch.setattr("fuserec.features.audit.measure.lifts", watched)
+    corpus = large()
+    features = torch.randn(120, 16, generator=torch.Generator().manual_seed(4))
+    features[::2] = 0
+    audit(with_features(corpus, features))
+    own, dealt = seen
+    for one in (own, dealt):
+        there = one.neighbours >= 0
+        assert bool(one.present[one.neighbours[there]].all())
+        assert torch.equal(there.any(1), one.present)
+    assert not torch.equal(own.present, dealt.present)
 
 
 def test_few_items_and_items_without_content_do_no_harm() -> None:
