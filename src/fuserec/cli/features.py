@@ -186,7 +186,9 @@ def told_lines(modality: str, told: Sequence[Told]) -> list[str]:
     for one in told:
         shown[one.kind] = shown.get(one.kind, 0) + 1
         if shown[one.kind] <= _SHOWN:
-            where = f" ({one.source})" if one.source else ""
+            # The name of a file may hold anything, line breaks and orders to the terminal too.
+            source = one.source if one.source.isprintable() else repr(one.source)
+            where = f" ({source})" if source else ""
             lines.append(f"{modality}: item {one.item_id!r}{where}: {one.kind}: {one.message}")
     lines += [
         f"{modality}: and {number - _SHOWN:,} more: {kind}"
