@@ -44,3 +44,16 @@ def build_shop(out: Path, scratch: Path) -> Dataset:
     items = [f"i{item},{'sea|old' if item % 2 else 'hill'},{item + 1}.50" for item in range(ITEMS)]
     (scratch / "items.csv").write_text("\n".join(["item,category,price", *items]) + "\n")
     return build(out, Sources(events=scratch / "events.csv", items=scratch / "items.csv"), BuildOptions())
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A tiny encoder of pictures with random weights, as transformers saves it."""
+    transformers = pytest.importorskip("transformers", reason="the extra images is not installed")
+    folder = tmp_path / "tiny"
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    config = transformers.Dinov2Config(image_size=14, patch_size=7, mlp_ratio=1, **sizes)
+    transformers.Dinov2Model(config).save_pretrained(folder)
+    size = {"height": 14, "width": 14}
+    transformers.BitImageProcessorPil(size={"shortest_edge": 14}, crop_size=size).save_pretrained(folder)
+    return folder

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from tests.features.conftest import ITEMS, build_shop, draw
 
@@ -432,3 +433,79 @@ def test_two_processes_do_not_work_on_one_dataset(shop: Dataset, photos: Path) -
         pytest.raises(ConfigError, match="to be the only one to make"),
     ):
         make_features(shop, Asked(images=photos))
+
+
+def test_what_made_the_features_makes_them_again_until_another_is_named(
+    shop: Dataset, photos: Path, model: Path
+) -> None:
+    first = make_features(shop, Asked(images=photos, image=str(model), only=("image",))).dataset
+    with pytest.raises(
+        ConfigError, match="expected the folder of the model 'tiny', which made the image features"
+    ):
+        make_features(first, Asked(images=photos, only=("image",)))
+    named = make_features(first, Asked(images=photos, image=str(model), only=("image",)))
+    assert not line(named, "image").changed
+    other = make_features(first, Asked(images=photos, image="classical", only=("image",)))
+    assert line(other, "image").changed
+    assert not line(make_features(other.dataset, Asked(images=photos, only=("image",))), "image").changed
+
+
+def test_a_column_that_holds_nothing_is_told_and_stops_nothing(shop: Dataset, tmp_path: Path) -> None:
+    items = pl.read_csv(tmp_path / "items.csv").with_columns(pl.lit(" ").alias("category"))
+    items.write_csv(tmp_path / "items.csv")
+    sources = Sources(events=tmp_path / "events.csv", items=tmp_path / "items.csv")
+    dataset = build(tmp_path / "bare", sources)
+    outcome = make_features(dataset, Asked(numbers={"price": "price"}))
+    assert [one.modality for one in outcome.lines] == ["price"]
+    assert "category: no item has any; left out" in outcome.notes
+    with pytest.raises(
+        DataError, match=r"expected something to encode in .*, found none: category: no item has any"
+    ):
+        make_features(build(tmp_path / "barer", sources), Asked())
+    with pytest.raises(DataError, match="expected at least one item with category to encode"):
+        make_features(build(tmp_path / "barest", sources), Asked(only=("category",)))
+
+
+def test_words_in_place_of_prices_are_no_modality(shop: Dataset) -> None:
+    with pytest.raises(DataError, match="expected at least one item with cost to encode"):
+        make_features(shop, Asked(numbers={"cost": "category"}, only=("cost",)))
+    assert Dataset.open(shop.path).manifest.modalities == {}
+
+
+def test_a_picture_that_vanished_while_it_was_read_is_read_when_it_is_back(
+    shop: Dataset, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(images=photos, only=("image",))
+    encode: Callable[..., Encoded] = Descriptor.encode
+
+    def late(self: Descriptor, inputs: Sequence[Any]) -> Encoded:
+        (photos / "i2.png").rename(photos / ".away")
+        return encode(self, inputs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Descriptor, "encode", late)
+        first = make_features(shop, asked).dataset
+    assert not first.feature_array("image", "present")[2]
+    (photos / ".away").rename(photos / "i2.png")
+    again = make_features(first, asked)
+    assert line(again, "image").encoded == 1
+    assert again.dataset.feature_array("image", "present")[2]
+
+
+def test_rows_of_another_version_of_a_library_are_told_where_new_ones_join_them(
+    shop: Dataset, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(images=photos, only=("image",))
+    with monkeypatch.context() as patch:
+        patch.setattr("fuserec.features.job.version", lambda package: "0.1")
+        first = make_features(shop, asked).dataset
+    assert not line(make_features(first, asked), "image").changed, "a version alone makes nothing anew"
+    draw(photos / "i7.png", 7)
+    notes = make_features(first, asked).notes
+    assert any("rows of pillow 0.1, numpy 0.1 stand beside new ones of pillow" in note for note in notes)
+
+
+@pytest.mark.parametrize("device", ["meta", "gpu", "cuda:x"])
+def test_a_device_that_is_none_is_refused(shop: Dataset, photos: Path, model: Path, device: str) -> None:
+    with pytest.raises(ConfigError, match="expected the device cpu, cuda"):
+        make_features(shop, Asked(images=photos, image=str(model), device=device))

@@ -22,6 +22,9 @@ __all__ = ["app", "make_command", "told_lines"]
 _SHOWN = 10
 """Items told one by one for each kind of problem; all of them stand in a file."""
 
+_LONGEST_ID = 100
+"""Letters of an id that are shown."""
+
 
 class _MakeByDefault(TyperGroup):
     """``fuserec features shop`` is ``fuserec features make shop``."""
@@ -46,21 +49,23 @@ app = typer.Typer(
 def make_command(
     dataset: Annotated[Path, typer.Argument(help="A dataset folder; its features are made in it.")],
     text: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--text",
             metavar="MODEL",
-            help="Encoder of titles and texts: all-MiniLM-L6-v2, a folder, or an id of the Hugging Face Hub.",
+            help="Encoder of titles and texts: a name, a folder, or an id of the Hugging Face Hub. Default: what made "
+            "those of the dataset, else all-MiniLM-L6-v2.",
         ),
-    ] = "all-MiniLM-L6-v2",
+    ] = None,
     image: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--image",
             metavar="MODEL",
-            help="Encoder of pictures: classical (colours and edges, no learnt weights), a folder, or an id.",
+            help="Encoder of pictures: classical (colours and edges, no learnt weights), a folder, or an id. Default: "
+            "what made those of the dataset, else classical.",
         ),
-    ] = "classical",
+    ] = None,
     images: Annotated[
         Path | None,
         typer.Option(
@@ -91,7 +96,7 @@ def make_command(
     ] = None,
     longest: Annotated[
         int | None,
-        typer.Option("--longest", metavar="TOKENS", help="Cut texts there. Default: the model's own limit."),
+        typer.Option("--longest", metavar="TOKENS", help="Cut texts there. Default: the model's limit."),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="Where encoders compute: cpu, cuda.")] = "cpu",
     download: Annotated[
@@ -189,7 +194,8 @@ def told_lines(modality: str, told: Sequence[Told]) -> list[str]:
             # The name of a file may hold anything, line breaks and orders to the terminal too.
             source = one.source if one.source.isprintable() else repr(one.source)
             where = f" ({source})" if source else ""
-            lines.append(f"{modality}: item {one.item_id!r}{where}: {one.kind}: {one.message}")
+            item = one.item_id if len(one.item_id) <= _LONGEST_ID else one.item_id[:_LONGEST_ID] + "..."
+            lines.append(f"{modality}: item {item!r}{where}: {one.kind}: {one.message}")
     lines += [
         f"{modality}: and {number - _SHOWN:,} more: {kind}"
         for kind, number in shown.items()
@@ -216,7 +222,7 @@ def _table(outcome: Outcome) -> None:
                 told,
             ]
         )
-    print_table(["modality", "made with", "items with it", "encoded", "there already", "speed", "told"], rows)
+    print_table(["modality", "made with", "items with it", "encoded", "taken over", "speed", "told"], rows)
 
 
 def _as_json(outcome: Outcome) -> Mapping[str, Any]:

@@ -268,12 +268,14 @@ class EncoderEntry(_Entry):
         options: all that decides its numbers.
         inputs: hash over the hashes of every item's input, in the order of the items.
         problems: how many inputs had each kind of problem.
+        versions: of the packages that encoded last; they move the last bits.
     """
 
     name: str
     options: dict[str, Any]
     inputs: str
     problems: dict[str, int] = {}
+    versions: dict[str, str] = {}
 
 
 class FeatureEntry(_Entry):

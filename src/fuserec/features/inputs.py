@@ -57,6 +57,10 @@ class Inputs:
     told: Sequence[Told] = ()
     notes: Sequence[str] = ()
 
+    def without(self, forgotten: NDArray[np.bool_]) -> Inputs:
+        """The same without the hashes of some items."""
+        return replace(self, hashes=np.where(forgotten[:, None], np.uint8(0), self.hashes))
+
     @property
     def hash(self) -> str:
         """Over the hashes in the order of the items."""

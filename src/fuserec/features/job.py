@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from fuserec.errors import DataError
 from fuserec.features.inputs import Inputs
 from fuserec.features.rows import known_rows, rows_of_items
 from fuserec.features.store import Made, Told, publish, read_told, tidy
-from fuserec.features.tasks import Asked, Task, tasks_of
+from fuserec.features.tasks import Asked, Task, encoder_entry, tasks_of
 from fuserec.training.lock import exclusive
 from fuserec.training.progress import Progress, Silent
 
@@ -128,12 +129,22 @@ def _run(
         features, encoded, more = None, 0, list(inputs.notes)
         entry = _entry(dataset, task)
         if entry is None or fresh or not _is_current(dataset, task, entry, inputs):
+            if not given and not task.found:
+                raise DataError(_nothing(task, inputs.told))
             if not given:
-                raise DataError(_nothing(task, inputs))
+                notes.append(f"{task.modality}: no item has any; left out")
+                continue
             takes_over = entry is not None and not fresh
             features, encoded, of_all = _make(
                 dataset, task, inputs, work / task.modality, takes_over=takes_over, progress=progress
             )
+            if entry is not None and entry.versions != features.encoder.versions and encoded < given:
+                more.append(
+                    f"rows of {_words(entry.versions)} stand beside new ones of {_words(features.encoder.versions)}; "
+                    "--fresh encodes all anew"
+                )
+            if not features.present.any():
+                raise DataError(_nothing(task, features.told))
             made[task.modality], entry = features, features.encoder
             more += of_all
             if dataset.manifest.modalities.get(task.modality, ModalityEntry()).graph:
@@ -156,6 +167,8 @@ def _run(
                 changed=features is not None,
             )
         )
+    if not lines:
+        raise DataError(f"expected something to encode in {dataset.path}, found none: " + "; ".join(notes))
     if made:
         dataset = publish(dataset, made)
     else:
@@ -166,8 +179,7 @@ def _run(
 
 def _entry(dataset: Dataset, task: Task) -> EncoderEntry | None:
     """What the dataset says of its features where they were made as the task would make them."""
-    modality = dataset.manifest.modalities.get(task.modality)
-    entry = modality.features.encoder if modality and modality.features else None
+    entry = encoder_entry(dataset, task.modality)
     return entry if entry is not None and entry.options == dict(task.options) else None
 
 
@@ -187,8 +199,12 @@ def _make(
         return made, sum(value is not None for value in inputs.values), whole.notes
     assert task.encoder is not None
     what = f"{task.modality}: {task.name}"
-    known = known_rows(dataset, task.modality) if takes_over else None
-    found = rows_of_items(dataset, inputs, task.encoder, known, what=what, place=place, progress=progress)
+    known = known_rows(dataset, task.modality, width=task.encoder.width) if takes_over else None
+    found = rows_of_items(
+        dataset.item_ids, inputs, task.encoder, known, what=what, place=place, progress=progress
+    )
+    # So that it is read when it comes back.
+    inputs = inputs.without(found.vanished)
     rows = found.rows
     parts: dict[str, NDArray[Any]] = {"inputs": inputs.hashes}
     if task.projected:
@@ -212,13 +228,22 @@ def _described(
         options=dict(task.options),
         inputs=inputs.hash,
         problems=dict(sorted(Counter(one.kind for one in told).items())),
+        versions={package: version(package) for package in task.packages},
     )
     return Made(rows=rows, present=present, encoder=encoder, parts=parts, told=told)
 
 
-def _nothing(task: Task, inputs: Inputs) -> str:
-    some = "; ".join(dict.fromkeys(f"{one.kind}: {one.message}" for one in inputs.told[:3]))
-    return f"expected at least one item with {task.modality} to encode, found none" + (some and f" ({some})")
+def _nothing(task: Task, told: Sequence[Told]) -> str:
+    some = "; ".join(dict.fromkeys(f"{one.kind}: {one.message}" for one in told[:3]))
+    return (
+        f"expected at least one item with {task.modality} to encode, found none"
+        + (some and f" ({some})")
+        + "; --only names the modalities to make"
+    )
+
+
+def _words(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{package} {number}" for package, number in versions.items())
 
 
 def _clear(work: Path) -> None:

@@ -9,8 +9,9 @@ Shape legend
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fuserec.content.categories import category_features, encode_categories
-from fuserec.content.encoder import Encoder, Problem
+from fuserec.content.encoder import Encoder
 from fuserec.content.numbers import encode_numbers, number_features, parse_numbers
 from fuserec.content.pictures.descriptor import Descriptor
 from fuserec.content.projection import fit_projection
@@ -28,7 +29,14 @@ from fuserec.data.categories import categories_of
 from fuserec.data.dataset import Dataset
 from fuserec.data.schema import EncoderEntry
 from fuserec.errors import ConfigError, DataError
-from fuserec.features.encoders import CLASSICAL, image_options, picture_encoder, text_encoder
+from fuserec.features.encoders import (
+    CLASSICAL,
+    DEFAULT_TEXT,
+    image_options,
+    model_of,
+    picture_encoder,
+    text_encoder,
+)
 from fuserec.features.inputs import (
     Inputs,
     category_inputs,
@@ -37,6 +45,7 @@ from fuserec.features.inputs import (
     told_of,
     value_inputs,
 )
+from fuserec.features.rows import rows_of_items
 from fuserec.features.store import Told
 from fuserec.training.progress import Progress, Silent
 
@@ -98,23 +107,24 @@ def encode_items(
     parts: dict[str, _Part] = {}
     for name, modality in dataset.manifest.modalities.items():
         entry = modality.features.encoder if modality.features else None
-        if entry is None or entry.options["kind"] == "vectors":
+        kind = entry.options.get("kind") if entry else None
+        if entry is None or kind not in ("text", "image", "descriptor", "category", "number"):
             continue
-        kind = entry.options["kind"]
         if kind == "category":
             parts[name] = _categories(dataset, name, entry, items)
         elif kind == "number":
             parts[name] = _numbers(dataset, name, entry, items)
-        elif name in ("title", "text"):
+        elif kind == "text":
             inputs = text_inputs(_column(items, name))
             if any(value is not None for value in inputs.values):
-                model, longest = text or entry.options["model"], entry.options["longest"]
+                model = text or model_of(name, entry, default=DEFAULT_TEXT)
+                longest = entry.options["longest"]
                 encoder: Encoder = text_encoder(model, longest=longest, device="cpu", download=False)
                 parts[name] = _encoded(dataset, name, entry, encoder, inputs, items, progress)
         elif images is not None:
             named = items["image"] if "image" in items.columns else None
             inputs = picture_inputs(images, items["item_id"], named)
-            model = image or entry.options.get("model", CLASSICAL)
+            model = image or model_of(name, entry, default=CLASSICAL)
             encoder = picture_encoder(model, device="cpu", download=False)
             parts[name] = _encoded(dataset, name, entry, encoder, inputs, items, progress)
     return NewFeatures(
@@ -148,29 +158,17 @@ def _encoded(
             f"expected the encoder of the {name} features in {dataset.path} ({_words(entry.options)}), got "
             f"{_words(options)}; name the same one, or make the features and train again"
         )
-    given = [row for row, value in enumerate(inputs.values) if value is not None]
-    raw = np.zeros((len(inputs.values), encoder.width), dtype=np.float32)
-    present = np.zeros(len(raw), dtype=bool)
-    present[given] = True
-    problems: list[Problem] = []
-    values = [inputs.values[row] for row in given]
-    progress.start(len(values), f"{name}: {encoder.name}")
-    for batch in encoder.batches(values):
-        encoded = encoder.encode([values[position] for position in batch])
-        rows = [given[position] for position in batch]
-        raw[rows] = encoded.rows
-        for one in encoded.problems:
-            row = rows[one.position]
-            present[row] &= not one.lost
-            problems.append(replace(one, position=row))
-        progress.step(len(batch))
-    progress.done()
+    with tempfile.TemporaryDirectory(prefix="fuserec-") as place:
+        what = f"{name}: {encoder.name}"
+        found = rows_of_items(
+            items["item_id"], inputs, encoder, None, what=what, place=Path(place), progress=progress
+        )
+    rows, present = found.rows, found.present
     if dataset.has_feature_array(name, "raw"):
         own = dataset.feature_array(name, "raw")
-        raw = fit_projection(own, np.any(own, axis=1)).apply(raw, present)
-        present &= raw.any(axis=1)
-    told = told_of(problems, items["item_id"], inputs.sources)
-    return _Part(rows=raw, present=present, told=[*inputs.told, *told], notes=inputs.notes)
+        rows = fit_projection(own, np.any(own, axis=1)).apply(rows, present)
+        present &= rows.any(axis=1)
+    return _Part(rows=rows, present=present, told=found.told, notes=inputs.notes)
 
 
 def _categories(dataset: Dataset, name: str, entry: EncoderEntry, items: pl.DataFrame) -> _Part:

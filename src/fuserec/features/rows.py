@@ -54,15 +54,17 @@ class Rows:
         present: (I,).
         told: in the order in which the inputs were looked for, then of the items.
         encoded: inputs that were encoded for it; equal ones count once.
+        vanished: (I,) True where a picture was there when it was looked for and not when it was read.
     """
 
     rows: NDArray[np.float32]
     present: NDArray[np.bool_]
     told: Sequence[Told]
     encoded: int
+    vanished: NDArray[np.bool_]
 
 
-def known_rows(dataset: Dataset, modality: str) -> Known:
+def known_rows(dataset: Dataset, modality: str, *, width: int) -> Known:
     """What the dataset has of a modality whose features fuserec made.
 
     Raises:
@@ -77,10 +79,10 @@ def known_rows(dataset: Dataset, modality: str) -> Known:
                 words.append((one.kind, one.message, one.lost))
     hashes = dataset.feature_array(modality, "inputs")
     rows = dataset.feature_array(modality, part)
-    if hashes.shape != (dataset.num_items, 32) or rows.ndim != 2 or len(rows) != dataset.num_items:
+    if hashes.shape != (dataset.num_items, 32) or rows.shape != (dataset.num_items, width):
         raise DataError(
-            f"expected the {modality} features of {dataset.path} and what they were made of for {dataset.num_items} "
-            f"items, got {rows.shape} and {hashes.shape}; pass --fresh to make them anew"
+            f"expected the {modality} features of {dataset.path}, {width} wide, and what they were made of for "
+            f"{dataset.num_items} items, got {rows.shape} and {hashes.shape}; pass --fresh to make them anew"
         )
     return Known(
         row_of={hashed: row for row, hashed in enumerate(_each(hashes)) if any(hashed)},
@@ -91,7 +93,7 @@ def known_rows(dataset: Dataset, modality: str) -> Known:
 
 
 def rows_of_items(
-    dataset: Dataset,
+    item_ids: pl.Series,
     inputs: Inputs,
     encoder: Encoder,
     known: Known | None,
@@ -103,7 +105,7 @@ def rows_of_items(
     """The rows of all items; inputs of one hash are encoded once.
 
     Args:
-        dataset: gives the ids of the items.
+        item_ids: (I,).
         inputs: of all items.
         encoder: for those that are not known.
         known: what is taken over; None takes over nothing.
@@ -120,8 +122,9 @@ def rows_of_items(
     new = _encode(inputs, first, encoder, what=what, place=place, progress=progress)
     rows = np.zeros((len(hashes), encoder.width), dtype=np.float32)
     present = np.zeros(len(hashes), dtype=bool)
+    vanished = np.zeros(len(hashes), dtype=bool)
     told = list(inputs.told)
-    ids = dataset.item_ids.cast(pl.String)
+    ids = item_ids.cast(pl.String)
     for row in given:
         hashed = hashes[row]
         source = new if known is None or hashed in first else known
@@ -138,7 +141,8 @@ def rows_of_items(
             )
             for kind, message, lost in source.told.get(hashed, ())
         ]
-    return Rows(rows=rows, present=present, told=told, encoded=len(first))
+        vanished[row] = any(kind == "missing" for kind, _, _ in source.told.get(hashed, ()))
+    return Rows(rows=rows, present=present, told=told, encoded=len(first), vanished=vanished)
 
 
 def _encode(

@@ -22,9 +22,16 @@ from fuserec.content.numbers import number_features, parse_numbers
 from fuserec.content.pictures.descriptor import Descriptor
 from fuserec.data.dataset import Dataset
 from fuserec.data.features import read_features
-from fuserec.data.schema import check_name
+from fuserec.data.schema import EncoderEntry, check_name
 from fuserec.errors import ConfigError, DataError, nearest
-from fuserec.features.encoders import CLASSICAL, DEFAULT_TEXT, image_options, picture_encoder, text_encoder
+from fuserec.features.encoders import (
+    CLASSICAL,
+    DEFAULT_TEXT,
+    image_options,
+    model_of,
+    picture_encoder,
+    text_encoder,
+)
 from fuserec.features.inputs import (
     Inputs,
     category_inputs,
@@ -36,7 +43,7 @@ from fuserec.features.inputs import (
 )
 from fuserec.features.store import Told
 
-__all__ = ["Asked", "Task", "Whole", "tasks_of"]
+__all__ = ["Asked", "Task", "Whole", "encoder_entry", "tasks_of"]
 
 _TEXTS = ("title", "text")
 """Columns of texts, a modality each."""
@@ -64,21 +71,23 @@ class Asked:
     """What features are wanted.
 
     Attributes:
-        text: encoder of titles and texts: a built-in name, a folder, or an id of the Hugging Face Hub.
-        image: encoder of pictures: ``classical``, a folder, or an id.
+        text: encoder of titles and texts: a built-in name, a folder, or an id of the Hugging Face Hub; None takes the
+            one that made those of the dataset, or `DEFAULT_TEXT`.
+        image: encoder of pictures: ``classical``, a folder, or an id; None takes the one that made those of the dataset,
+            or ``classical``.
         images: the folder of pictures; None leaves pictures alone.
         numbers: column of the items by modality.
         vectors: file of ready rows by modality.
         only: modalities to make; empty makes all that the dataset has.
-        longest: most tokens of a text; None takes the model's own limit.
+        longest: most tokens of a text; None takes what made those of the dataset, or the model's own limit.
         device: where encoders compute.
         download: fetch models that are not on this machine.
         fresh: encode everything anew.
         overwrite: replace features that came ready.
     """
 
-    text: str = DEFAULT_TEXT
-    image: str = CLASSICAL
+    text: str | None = None
+    image: str | None = None
     images: Path | None = None
     numbers: Mapping[str, str] = field(default_factory=dict)
     vectors: Mapping[str, Path] = field(default_factory=dict)
@@ -102,6 +111,8 @@ class Task:
         encoder: makes rows of inputs; None where rows depend on all inputs together.
         whole: makes them then.
         projected: rows of the encoder are whitened over the catalogue.
+        packages: whose versions move the last bits.
+        found: nobody asked for it by name, so it may turn out that there is nothing to encode.
     """
 
     modality: str
@@ -111,6 +122,8 @@ class Task:
     encoder: Encoder | None = None
     whole: Callable[[Inputs], Whole] | None = None
     projected: bool = False
+    packages: Sequence[str] = ()
+    found: bool = False
 
 
 def tasks_of(dataset: Dataset, asked: Asked) -> tuple[list[Task], list[str]]:
@@ -121,7 +134,7 @@ def tasks_of(dataset: Dataset, asked: Asked) -> tuple[list[Task], list[str]]:
         DataError: the dataset has no content that was asked for.
         MissingExtraError: an encoder needs a package that is not installed.
     """
-    tasks = [*_texts(dataset, asked), *_pictures(dataset, asked), *_categories(dataset)]
+    tasks = [*_texts(dataset, asked), *_pictures(dataset, asked), *_categories(dataset, asked)]
     tasks += [_number(dataset, name, column) for name, column in _numbers(dataset, asked).items()]
     tasks += [_vectors(dataset, name, Path(file)) for name, file in asked.vectors.items()]
     names = [task.modality for task in tasks]
@@ -144,20 +157,30 @@ def tasks_of(dataset: Dataset, asked: Asked) -> tuple[list[Task], list[str]]:
             "found none"
         )
     for task in tasks:
-        _refuse_ready(dataset, task.modality, overwrite=asked.overwrite)
+        _refuse_ready(dataset, task, overwrite=asked.overwrite)
     return tasks, _left_out(dataset, asked)
+
+
+def encoder_entry(dataset: Dataset, modality: str) -> EncoderEntry | None:
+    """How the dataset's features of a modality were made; None where there are none, or they came ready."""
+    entry = dataset.manifest.modalities.get(modality)
+    return entry.features.encoder if entry and entry.features else None
 
 
 def _hint(name: str) -> str:
     return " (pass --images with the folder of the pictures)" if name == "image" else ""
 
 
-def _refuse_ready(dataset: Dataset, modality: str, *, overwrite: bool) -> None:
-    entry = dataset.manifest.modalities.get(modality)
-    if entry is not None and entry.features is not None and entry.features.encoder is None and not overwrite:
+def _refuse_ready(dataset: Dataset, task: Task, *, overwrite: bool) -> None:
+    """Refuse to replace rows that somebody brought by rows that an encoder makes."""
+    entry = dataset.manifest.modalities.get(task.modality)
+    if entry is None or entry.features is None or overwrite:
+        return
+    made = entry.features.encoder
+    if made is None or (made.options.get("kind") == "vectors" and task.options["kind"] != "vectors"):
         raise ConfigError(
-            f"expected no ready features of the name {modality!r} in {dataset.path}, but the dataset was built with "
-            "them; pass --overwrite to replace them, or --only to make others"
+            f"expected no ready features of the name {task.modality!r} in {dataset.path}, but it was given some; pass "
+            "--overwrite to replace them, or --only to make others"
         )
 
 
@@ -170,29 +193,39 @@ def _left_out(dataset: Dataset, asked: Asked) -> list[str]:
 
 
 def _texts(dataset: Dataset, asked: Asked) -> list[Task]:
-    modalities = [
-        name for name in _TEXTS if name in dataset.items.columns and (not asked.only or name in asked.only)
-    ]
-    if not modalities:
-        return []
-    encoder = text_encoder(asked.text, longest=asked.longest, device=asked.device, download=asked.download)
-    return [
-        Task(
-            modality=name,
-            name=encoder.name,
-            options=encoder.options,
-            read=partial(text_inputs, dataset.items[name]),
-            encoder=encoder,
+    tasks: list[Task] = []
+    for name in _TEXTS:
+        if name not in dataset.items.columns or (asked.only and name not in asked.only):
+            continue
+        entry = encoder_entry(dataset, name)
+        model, longest = asked.text, asked.longest
+        if model is None:
+            model = model_of(name, entry, default=DEFAULT_TEXT)
+            longest = longest or (entry.options.get("longest") if entry else None)
+        encoder: Encoder = text_encoder(model, longest=longest, device=asked.device, download=asked.download)
+        # One for both where they are alike, so that its weights are loaded once.
+        alike = [one.encoder for one in tasks if one.encoder and one.options == encoder.options]
+        encoder = alike[0] if alike else encoder
+        tasks.append(
+            Task(
+                modality=name,
+                name=encoder.name,
+                options=encoder.options,
+                read=partial(text_inputs, dataset.items[name]),
+                encoder=encoder,
+                packages=("torch", "transformers"),
+                found=name not in asked.only,
+            )
         )
-        for name in modalities
-    ]
+    return tasks
 
 
 def _pictures(dataset: Dataset, asked: Asked) -> list[Task]:
     if asked.images is None or (asked.only and "image" not in asked.only):
         return []
     root = Path(asked.images)
-    encoder = picture_encoder(asked.image, device=asked.device, download=asked.download)
+    model = asked.image or model_of("image", encoder_entry(dataset, "image"), default=CLASSICAL)
+    encoder = picture_encoder(model, device=asked.device, download=asked.download)
     named = dataset.items["image"] if "image" in dataset.items.columns else None
     return [
         Task(
@@ -202,11 +235,14 @@ def _pictures(dataset: Dataset, asked: Asked) -> list[Task]:
             read=lambda: picture_inputs(root, dataset.item_ids, named),
             encoder=encoder,
             projected=isinstance(encoder, Descriptor),
+            packages=("pillow", "numpy")
+            if isinstance(encoder, Descriptor)
+            else ("pillow", "torch", "transformers"),
         )
     ]
 
 
-def _categories(dataset: Dataset) -> list[Task]:
+def _categories(dataset: Dataset, asked: Asked) -> list[Task]:
     if "category" not in dataset.items.columns:
         return []
 
@@ -222,16 +258,20 @@ def _categories(dataset: Dataset) -> list[Task]:
             options={"kind": "category", "version": 1, "most": MOST_CATEGORIES},
             read=lambda: category_inputs(dataset.items),
             whole=whole,
+            found="category" not in asked.only,
         )
     ]
 
 
 def _numbers(dataset: Dataset, asked: Asked) -> dict[str, str]:
     """Column by modality: those asked for, and those that the dataset has features of."""
+    entries = {name: encoder_entry(dataset, name) for name in dataset.manifest.modalities}
     made = {
-        name: entry.features.encoder.options["column"]
-        for name, entry in dataset.manifest.modalities.items()
-        if entry.features and entry.features.encoder and entry.features.encoder.options["kind"] == "number"
+        name: entry.options["column"]
+        for name, entry in entries.items()
+        if entry
+        and entry.options.get("kind") == "number"
+        and entry.options.get("column") in dataset.items.columns
     }
     return {**made, **asked.numbers}
 

@@ -117,9 +117,13 @@ def write_added(
         scorer: the run's with rows for them.
 
     Raises:
+        CheckpointError: a link stands in the place of the folder.
         OSError: the disk is full or refuses.
     """
     folder = run.path / ADDED
+    if folder.is_symlink():
+        # What is written and removed in it would be so elsewhere.
+        raise CheckpointError(f"expected a folder of the run, but {folder} is a link; remove it")
     folder.mkdir(exist_ok=True)
     files: dict[str, dict[str, Any]] = {}
     for name, content in _contents(items, features, scorer).items():
