@@ -10,10 +10,10 @@ from torch import Tensor
 
 from fuserec.batch import Corpus, Histories, KnnGraph, Modality, Prepared, Queries
 from fuserec.errors import CheckpointError, ConfigError
-from fuserec.index.extension import BY_EVENTS, NewRows, extended_scorer, placed
+from fuserec.index.extension import NewRows, extended_scorer, placed
 from fuserec.models.item_to_item import ItemToItem
 from fuserec.models.protocol import Scorer
-from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS
+from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS, by_content
 from fuserec.testing.corpora import NUM_GROUPS, tiny_prepared
 from fuserec.training.checkpoint import Run
 from fuserec.training.config import Recipe, parse_recipe
@@ -103,8 +103,8 @@ def test_old_scores_stay_to_the_bit_and_new_items_find_the_users_of_their_group(
 
 @pytest.mark.parametrize("model", [*CLOSED_FORMS, *GRADIENT_MODELS])
 def test_a_model_either_uses_content_or_is_refused(model: str) -> None:
-    assert (model in {name for name, _ in WITH_CONTENT}) != (model in BY_EVENTS)
-    if model not in BY_EVENTS:
+    assert (model in {name for name, _ in WITH_CONTENT}) == by_content(model)
+    if by_content(model):
         return
     corpus = tiny_prepared().corpus
     options: dict[str, Any] = {"train": {}, "loss_weights": {}} if model in GRADIENT_MODELS else {}
@@ -116,7 +116,7 @@ def test_a_model_either_uses_content_or_is_refused(model: str) -> None:
         extended_scorer(refused, ItemToItem(torch.zeros(1, 1)), {}, corpus, {}, count=1)
 
 
-@pytest.mark.parametrize("model", [name for name in BY_EVENTS if name in CLOSED_FORMS])
+@pytest.mark.parametrize("model", [name for name in CLOSED_FORMS if not by_content(name)])
 def test_the_refused_closed_forms_say_nothing_of_an_item_without_events(model: str) -> None:
     corpus = tiny_prepared().corpus
     fitted = CLOSED_FORMS[model].build(recipe(model).model).fit(corpus)

@@ -18,19 +18,17 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from torch import Tensor
 
 from fuserec.batch import Corpus, KnnGraph, Modality, Prepared
 from fuserec.data.shuffled import deal, shuffle_graph
 from fuserec.errors import CheckpointError, DataError
 from fuserec.models.protocol import Scorer
-from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS
 from fuserec.training.checkpoint import Run
 from fuserec.training.evaluate import Evaluation, evaluate
 from fuserec.training.progress import Progress, Silent
+from fuserec.training.rebuild import rebuild
 from fuserec.training.run import require_same_data
-from fuserec.training.seeds import named_generator
 from fuserec.training.statistics import Comparison, compare
 
 __all__ = ["CHANGES", "AsItStands", "Change", "Worth", "altered", "measure_worth", "rebuilt"]
@@ -151,24 +149,24 @@ def rebuilt(run: Run, corpus: Corpus) -> Scorer:
     Raises:
         CheckpointError: the weights are missing, broken, or not those of the model on this corpus.
     """
-    name, config = run.recipe.model_name, run.recipe.model
-    if name in CLOSED_FORMS:
-        return CLOSED_FORMS[name].build(config).fit(corpus)
-    model = GRADIENT_MODELS[name].build(config, corpus, named_generator(run.recipe.seed, "init"))
-    assert isinstance(model, torch.nn.Module)
-    file = run.path / "model.safetensors"
-    try:
-        model.load_state_dict(load_file(file))
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"expected the weights of the run in {file}, got: {error}") from error
-    except RuntimeError as error:
+    return rebuild(run.recipe, corpus, lambda wanted: _weights(run, wanted))
+
+
+def _weights(run: Run, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the run has learnt, in the names and shapes that are wanted."""
+    file, weights = run.path / "model.safetensors", run.weights()
+    if not weights:
+        raise CheckpointError(f"expected the weights of the run in {file}, got none; train again")
+    if _shapes(weights) != _shapes(wanted):
         raise CheckpointError(
-            f"expected the weights in {file} to fit {name} on the dataset as it is, got others: its modalities have changed, "
-            "or an older fuserec trained the run; train again"
-        ) from error
-    # What is learnt of content anew in every epoch, such as graphs, follows the weights.
-    model.begin_epoch()
-    return model.scorer()
+            f"expected the weights in {file} to fit {run.recipe.model_name} on the dataset as it is, got others: its "
+            "modalities have changed, or an older fuserec trained the run; train again"
+        )
+    return weights
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in weights.items()}
 
 
 def altered(corpus: Corpus, name: str, *, seed: int) -> Iterator[tuple[Change, Corpus]]:

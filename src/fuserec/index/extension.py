@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fuserec.batch import Corpus, KnnGraph, Modality
 from fuserec.errors import CheckpointError, ConfigError
@@ -24,18 +24,15 @@ from fuserec.models.item_to_item import ItemToItem
 from fuserec.models.modalities import choose, neighbour_graph
 from fuserec.models.pair_fusion import PairFusion
 from fuserec.models.protocol import Scorer
-from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS
+from fuserec.models.registry import by_content
 from fuserec.models.two_tower import TwoTower
 from fuserec.ops.sum_rows import SparseRows
 from fuserec.ops.topk import topk
 from fuserec.shapes import Bool, Float
 from fuserec.training.config import Recipe
-from fuserec.training.seeds import named_generator
+from fuserec.training.rebuild import rebuild
 
-__all__ = ["BY_EVENTS", "NewRows", "extended_scorer", "placed", "require_content", "used_modalities"]
-
-BY_EVENTS = ("bpr_mf", "ease", "ease_content", "item_knn", "lightgcn", "popularity")
-"""Models that give every item without events the same: EASE with content weighs content by the number of events."""
+__all__ = ["NewRows", "extended_scorer", "placed", "require_content", "used_modalities"]
 
 COSINES_AT_A_TIME = 2**22
 """Held in float64: 32 MiB."""
@@ -72,7 +69,7 @@ def require_content(model_name: str) -> None:
     Raises:
         ConfigError: it is one.
     """
-    if model_name in BY_EVENTS:
+    if not by_content(model_name):
         raise ConfigError(
             f"expected a model that places new items by their content, got {model_name!r}, which knows items by their "
             "events only; train one that uses content, for example tmfun_plus or content_knn"
@@ -111,18 +108,9 @@ def extended_scorer(
     require_content(recipe.model_name)
     whole = _extended_corpus(recipe, corpus, new, count)
     # A limit on the size of the catalogue was kept when the model was trained; a few more items shall not meet it.
-    config = recipe.model
-    if getattr(config, "max_items", whole.num_items) < whole.num_items:
-        config = replace(config, max_items=whole.num_items)
-    if recipe.model_name in CLOSED_FORMS:
-        fitted = CLOSED_FORMS[recipe.model_name].build(config).fit(whole)
-    else:
-        entry = GRADIENT_MODELS[recipe.model_name]
-        model = entry.build(config, whole, named_generator(recipe.seed, "init"))
-        assert isinstance(model, nn.Module)
-        model.load_state_dict(_extended_weights(model.state_dict(), weights))
-        model.begin_epoch()  # what a model builds of its weights, such as a learnt graph
-        fitted = model.scorer()
+    if getattr(recipe.model, "max_items", whole.num_items) < whole.num_items:
+        recipe = replace(recipe, model=replace(recipe.model, max_items=whole.num_items))
+    fitted = rebuild(recipe, whole, lambda wanted: _extended_weights(wanted, weights))
     return _with_new_rows(scorer, fitted)
 
 

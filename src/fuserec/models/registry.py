@@ -32,38 +32,54 @@ from fuserec.models.tmfun_config import TmfunConfig
 from fuserec.models.tmfun_plus import TmfunPlus, TmfunPlusConfig
 from fuserec.models.two_tower import TwoTower
 
-__all__ = ["CLOSED_FORMS", "GRADIENT_MODELS", "SCORERS", "config_class"]
+__all__ = ["CLOSED_FORMS", "GRADIENT_MODELS", "SCORERS", "by_content", "config_class"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Gradient:
+    """A model that is trained; ``by_content`` as `by_content` has it."""
+
     config: type[Any]
     build: Callable[[Any, Corpus, torch.Generator], Gradient]
+    by_content: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _ClosedForm:
+    """A model that is fitted in one go; ``by_content`` as `by_content` has it."""
+
     config: type[Any]
     build: Callable[[Any], ClosedForm]
+    by_content: bool
 
 
 CLOSED_FORMS: dict[str, _ClosedForm] = {
-    "popularity": _ClosedForm(PopularityConfig, Popularity),
-    "content_knn": _ClosedForm(ContentKnnConfig, ContentKnn),
-    "item_knn": _ClosedForm(ItemKnnConfig, ItemKnn),
-    "item_knn_content": _ClosedForm(ItemKnnContentConfig, ItemKnnContent),
-    "ease": _ClosedForm(EaseConfig, Ease),
-    "ease_content": _ClosedForm(EaseContentConfig, EaseContent),
+    "popularity": _ClosedForm(PopularityConfig, Popularity, by_content=False),
+    "content_knn": _ClosedForm(ContentKnnConfig, ContentKnn, by_content=True),
+    "item_knn": _ClosedForm(ItemKnnConfig, ItemKnn, by_content=False),
+    "item_knn_content": _ClosedForm(ItemKnnContentConfig, ItemKnnContent, by_content=True),
+    "ease": _ClosedForm(EaseConfig, Ease, by_content=False),
+    "ease_content": _ClosedForm(EaseContentConfig, EaseContent, by_content=False),
 }
 
 GRADIENT_MODELS: dict[str, _Gradient] = {
-    "bpr_mf": _Gradient(BprMfConfig, lambda config, corpus, g: BprMf(config, corpus, generator=g)),
-    "freedom": _Gradient(FreedomConfig, lambda config, corpus, g: Freedom(config, corpus, generator=g)),
-    "lightgcn": _Gradient(LightGcnConfig, lambda config, corpus, g: LightGcn(config, corpus, generator=g)),
-    "mgcn": _Gradient(MgcnConfig, lambda config, corpus, g: Mgcn(config, corpus, generator=g)),
-    "tmfun": _Gradient(TmfunConfig, lambda config, corpus, g: Tmfun(config, corpus, generator=g)),
+    "bpr_mf": _Gradient(
+        BprMfConfig, lambda config, corpus, g: BprMf(config, corpus, generator=g), by_content=False
+    ),
+    "freedom": _Gradient(
+        FreedomConfig, lambda config, corpus, g: Freedom(config, corpus, generator=g), by_content=True
+    ),
+    "lightgcn": _Gradient(
+        LightGcnConfig, lambda config, corpus, g: LightGcn(config, corpus, generator=g), by_content=False
+    ),
+    "mgcn": _Gradient(
+        MgcnConfig, lambda config, corpus, g: Mgcn(config, corpus, generator=g), by_content=True
+    ),
+    "tmfun": _Gradient(
+        TmfunConfig, lambda config, corpus, g: Tmfun(config, corpus, generator=g), by_content=True
+    ),
     "tmfun_plus": _Gradient(
-        TmfunPlusConfig, lambda config, corpus, g: TmfunPlus(config, corpus, generator=g)
+        TmfunPlusConfig, lambda config, corpus, g: TmfunPlus(config, corpus, generator=g), by_content=True
     ),
 }
 
@@ -78,7 +94,23 @@ def config_class(name: str) -> type[Any]:
     Raises:
         ConfigError: there is no such model.
     """
+    return _entry(name).config
+
+
+def by_content(name: str) -> bool:
+    """Whether a model tells one item without events from another by their content.
+
+    Not every model that reads content does: EASE with content weighs it by the number of events, so all items without
+    any are the same to it.
+
+    Raises:
+        ConfigError: there is no such model.
+    """
+    return _entry(name).by_content
+
+
+def _entry(name: str) -> _ClosedForm | _Gradient:
     entry = CLOSED_FORMS.get(name) or GRADIENT_MODELS.get(name)
     if entry is None:
         raise ConfigError(f"unknown model {name!r}; {nearest(name, [*CLOSED_FORMS, *GRADIENT_MODELS])}")
-    return entry.config
+    return entry

@@ -106,7 +106,7 @@ class Run:
         try:
             return load_file(file) if file.exists() else {}
         except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"expected the parameters of a model in {file}, got: {error}") from error
+            raise CheckpointError(f"expected the weights of the run in {file}, got: {error}") from error
 
     @property
     def metrics(self) -> dict[str, Any]:
