@@ -16,23 +16,21 @@ import numpy as np
 import polars as pl
 
 from fuserec.data.build import make_dataset, refuse_place
-from fuserec.data.columns import item_columns
 from fuserec.data.dataset import Dataset
-from fuserec.data.ids import rows_of, to_type_of
-from fuserec.data.items import read_catalogue
+from fuserec.data.ids import rows_of, typed_ids
+from fuserec.data.more_items import read_more_items
+from fuserec.data.numbered import numbered
 from fuserec.data.odd_times import FAR_APART
 from fuserec.data.padded import padded_modalities, with_encoder
 from fuserec.data.plan import Plan, Sources, plan_build
 from fuserec.data.report import count
 from fuserec.data.schema import BuildOptions, Finding, Manifest, Report, SourceEntry
-from fuserec.data.sources.formats import read_table
 from fuserec.data.sources.parquet import PARQUET_SUFFIXES
 from fuserec.data.sources.table import Table
 from fuserec.data.split import by_column
 from fuserec.data.stacked import stacked
 from fuserec.data.times import read_times
 from fuserec.errors import ConfigError, DataError
-from fuserec.files import sha256_file
 
 __all__ = ["append_events"]
 
@@ -41,6 +39,8 @@ _USER, _ITEM, _TIME = "a user", "an item", "a time"
 
 _OF_ALL_EVENTS = {"tie in time", "no times", "repeat", FAR_APART}
 """Findings that mean something for old and new events together only."""
+
+_TOGETHER = "build a new dataset from all files together"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ def append_events(
         )
     refuse_place(out, [dataset.path, events, *([items] if items else [])], overwrite=overwrite)
     options = _options_for(dataset, columns or {})
-    known = _items(dataset, items, options)
+    known = _items(dataset, None if items is None else Path(items), options)
     old = _old_events(dataset)
     added = _new_events(
         dataset, old, known, events, options, catalogue=bool(items) or _has_catalogue(dataset)
@@ -139,42 +139,17 @@ def _column_splits(dataset: Dataset) -> list[str]:
     return [name for name, entry in dataset.manifest.splits.items() if entry.kind == "column"]
 
 
-def _typed(known: pl.Series, ids: pl.Series, what: str, path: Path) -> pl.Series:
-    """Ids in the type that the dataset has.
-
-    Raises:
-        DataError: an id cannot be of that type.
-    """
-    typed = to_type_of(known, ids)
-    lost = ids.filter(typed.is_null() & ids.is_not_null())
-    if len(lost):
-        raise DataError(
-            f"expected integers as ids of {what} in {path}, as the dataset has them, got {lost[0]!r}; "
-            "build a new dataset from all files together"
-        )
-    return typed
-
-
 def _items(dataset: Dataset, path: Path | None, options: BuildOptions) -> _NewItems:
     old = dataset.items.drop("row")
     if path is None:
         return _NewItems(frame=old, entry=None, roles={}, findings=[])
-    table = read_table(Path(path))
-    columns = item_columns(Path(path), table.frame.columns, options)
-    catalogue = read_catalogue(table, columns)
-    ids = _typed(dataset.item_ids, catalogue.ids, "items", Path(path)).alias("item_id")
-    there = ids.is_in(dataset.item_ids.implode())
-    new = pl.DataFrame([ids]).hstack(catalogue.content.get_columns()).filter(~there)
-    findings = []
-    if there.any():
-        message = f"{count(int(there.sum()), 'item')} of {Path(path).name} already there; what the dataset holds of them stays"
-        findings.append(Finding(kind="known item", count=int(there.sum()), message=message))
-    entry = SourceEntry(name=Path(path).name, bytes=Path(path).stat().st_size, sha256=sha256_file(Path(path)))
-    frame = stacked(old, new, Path(path))
-    if "available" in {**dataset.manifest.columns["items"], **columns.content}:
+    more = read_more_items(path, dataset.item_ids, options, remedy=_TOGETHER)
+    frame = stacked(old, more.new, path)
+    if "available" in {**dataset.manifest.columns["items"], **more.roles}:
         # One of the two catalogues may say nothing of it, which means the same as where none does.
         frame = frame.with_columns(pl.col("available").fill_null(value=True))
-    return _NewItems(frame=frame, entry=entry, roles=columns.roles(), findings=findings)
+    findings = more.passed_over("what the dataset holds of them")
+    return _NewItems(frame=frame, entry=more.source, roles=more.roles, findings=findings)
 
 
 def _old_events(dataset: Dataset) -> pl.DataFrame:
@@ -226,8 +201,12 @@ def _new_events(
         raise DataError(
             f"expected times in {path}, as {dataset.path} has them; say which column holds them with --columns time=..."
         )
-    users = _typed(dataset.user_ids, plan.users["user_id"], "users", path).gather(frame["user"])
-    items = _typed(dataset.item_ids, plan.items["item_id"], "items", path).gather(frame["item"])
+    users = typed_ids(dataset.user_ids, plan.users["user_id"], "users", path, remedy=_TOGETHER).gather(
+        frame["user"]
+    )
+    items = typed_ids(dataset.item_ids, plan.items["item_id"], "items", path, remedy=_TOGETHER).gather(
+        frame["item"]
+    )
     roles = plan.manifest.columns["events"]
     instants = _instants(frame, roles.get("time"), options.time_unit)
     parts = [_parts(dataset, frame, name, path) for name in _column_splits(dataset)]
@@ -373,8 +352,8 @@ def _finished(
         features=features,
         manifest=_manifest(dataset, manifest, known, added, report),
         interactions=interactions,
-        users=_numbered(users.alias("user_id").to_frame()),
-        items=_numbered(known.frame),
+        users=numbered(users.alias("user_id").to_frame()),
+        items=numbered(known.frame),
         rejected=added.rejected,
     )
 
@@ -399,8 +378,3 @@ def _manifest(
             "report": report,
         }
     )
-
-
-def _numbered(frame: pl.DataFrame) -> pl.DataFrame:
-    row = pl.int_range(frame.height, eager=True, dtype=pl.Int64).alias("row")
-    return pl.DataFrame([row]).hstack(frame.get_columns())

@@ -8,6 +8,7 @@ else stays the text it is.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from fuserec.data.sources.table import Table
 from fuserec.errors import DataError
 
-__all__ = ["as_ids", "from_array", "rows_of", "same_type", "series_of", "to_type_of"]
+__all__ = ["as_ids", "from_array", "rows_of", "same_type", "series_of", "to_type_of", "typed_ids"]
 
 _CANONICAL = r"^(?:0|-?[1-9][0-9]{0,18})$"
 
@@ -91,6 +92,28 @@ def to_type_of(known: pl.Series, ids: pl.Series) -> pl.Series:
         canonical = ids.str.contains(_CANONICAL)
         return ids.set(~canonical.fill_null(value=True), None).cast(pl.Int64, strict=False)
     return ids.cast(known.dtype, strict=False)
+
+
+def typed_ids(known: pl.Series, ids: pl.Series, what: str, path: Path, *, remedy: str) -> pl.Series:
+    """Ids of a file in the type that a dataset has; a missing one stays null.
+
+    Args:
+        known: of the dataset.
+        ids: of the file.
+        what: they are ids of, for the message.
+        path: of the file, for the message.
+        remedy: what to do about others, for the message.
+
+    Raises:
+        DataError: an id cannot be of that type.
+    """
+    typed = to_type_of(known, ids)
+    lost = ids.filter(typed.is_null() & ids.is_not_null())
+    if len(lost):
+        raise DataError(
+            f"expected integers as ids of {what} in {path}, as the dataset has them, got {lost[0]!r}; {remedy}"
+        )
+    return typed
 
 
 def rows_of(ids: pl.Series, known: pl.Series) -> pl.Series:

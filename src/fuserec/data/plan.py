@@ -19,6 +19,7 @@ from fuserec.data.graphs import NeighbourGraph, read_graph
 from fuserec.data.ids import as_ids, rows_of, same_type
 from fuserec.data.items import Catalogue, read_catalogue
 from fuserec.data.kcore import keep_core
+from fuserec.data.numbered import numbered
 from fuserec.data.schema import (
     DATASET_FORMAT,
     FORMAT_VERSION,
@@ -109,7 +110,7 @@ def plan_build(sources: Sources, options: BuildOptions | None = None) -> Plan:
     if options.k_core is not None:
         user_k, item_k = options.k_core
         events = keep_core(events, table, user_k=user_k, item_k=item_k)
-    users = _numbered("user_id", events.kept["user"].unique().sort())
+    users = numbered(events.kept["user"].unique().sort().alias("user_id").to_frame())
     items = _item_frame(events, catalogue)
     interactions = events.kept.with_columns(
         rows_of(events.kept["user"], users["user_id"]).alias("user"),
@@ -171,15 +172,10 @@ def _catalogue(sources: Sources, options: BuildOptions) -> tuple[Catalogue | Non
     return read_catalogue(table, columns), columns.roles()
 
 
-def _numbered(name: str, ids: pl.Series) -> pl.DataFrame:
-    rows = pl.int_range(len(ids), eager=True, dtype=pl.Int64).alias("row")
-    return pl.DataFrame([rows, ids.alias(name)])
-
-
 def _item_frame(events: Events, catalogue: Catalogue | None) -> pl.DataFrame:
     if catalogue is None:
-        return _numbered("item_id", events.kept["item"].unique().sort())
-    return _numbered("item_id", catalogue.ids).hstack(catalogue.content.get_columns())
+        return numbered(events.kept["item"].unique().sort().alias("item_id").to_frame())
+    return numbered(catalogue.ids.alias("item_id").to_frame().hstack(catalogue.content.get_columns()))
 
 
 def _refuse_if_strict(findings: Iterable[Finding], options: BuildOptions) -> None:

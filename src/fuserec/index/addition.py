@@ -19,6 +19,7 @@ import polars as pl
 
 from fuserec.batch import Modality
 from fuserec.data.dataset import Dataset
+from fuserec.data.numbered import numbered
 from fuserec.data.report import count
 from fuserec.data.schema import Finding
 from fuserec.data.stacked import stacked
@@ -122,7 +123,7 @@ def _add(
     corpus = dataset.prepare(run.recipe.split).corpus
     used = used_modalities(run.recipe, corpus)
     features = _of_all(corpus.modalities, before, rows, new.frame.height)
-    items = _numbered(stacked(known, new.frame, file), dataset.num_items)
+    items = numbered(stacked(known, new.frame, file)[dataset.num_items :], first=dataset.num_items)
     progress.note(f"placing {count(items.height, 'item')} among {dataset.num_items:,}")
     scorer = extended_scorer(run.recipe, run.scorer(), run.weights(), corpus, features, count=items.height)
     is_placed = pl.Series(placed(scorer, dataset.num_items)[-new.frame.height :].numpy())
@@ -168,12 +169,6 @@ def _of_all(
         known = earlier.get(modality.name)
         whole[modality.name] = new if known is None else known.followed_by(new)
     return whole
-
-
-def _numbered(items: pl.DataFrame, first: int) -> pl.DataFrame:
-    """The items from row ``first`` on, with their rows."""
-    row = pl.int_range(first, items.height, eager=True, dtype=pl.Int64).alias("row")
-    return pl.DataFrame([row]).hstack(items[first:].get_columns())
 
 
 def _number_present(rows: NewRows | None) -> int:

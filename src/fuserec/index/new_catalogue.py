@@ -14,17 +14,13 @@ import numpy as np
 import polars as pl
 import torch
 
-from fuserec.data.columns import item_columns
 from fuserec.data.dataset import Dataset
 from fuserec.data.features import read_features
-from fuserec.data.ids import to_type_of
-from fuserec.data.items import read_catalogue
+from fuserec.data.more_items import read_more_items
 from fuserec.data.report import count
 from fuserec.data.schema import Finding, SourceEntry
-from fuserec.data.sources.formats import read_table
 from fuserec.data.stacked import stacked
 from fuserec.errors import ConfigError, DataError, nearest
-from fuserec.files import sha256_file
 from fuserec.index.extension import NewRows
 
 __all__ = ["NewItems", "read_new_items", "ready_rows"]
@@ -66,36 +62,18 @@ def read_new_items(
     path = Path(path)
     options = dataset.manifest.options
     options = replace(options, columns={**options.columns, **(columns or {})})
-    table = read_table(path)
-    found = item_columns(path, table.frame.columns, options)
-    catalogue = read_catalogue(table, found)
-    ids = to_type_of(known["item_id"], catalogue.ids).alias("item_id")
-    if ids.null_count():
-        first = catalogue.ids.filter(ids.is_null())[0]
+    more = read_more_items(path, known["item_id"], options, remedy="give the new items such ids")
+    if not more.new.height:
         raise DataError(
-            f"expected integers as ids of items in {path}, as the dataset has them, got {first!r}; give the new items "
-            "such ids"
+            f"expected new items in {path}, found none: {count(len(more.ids), 'item')} of it already there; items that "
+            "are there stay as they are"
         )
-    there = ids.is_in(known["item_id"].implode())
-    if there.all():
-        raise DataError(
-            f"expected new items in {path}, found none: {count(len(ids), 'item')} of it already there; items that are "
-            "there stay as they are"
-        )
-    findings = []
-    if there.any():
-        message = (
-            f"{count(int(there.sum()), 'item')} of {path.name} already there; what is known of them stays"
-        )
-        where = tuple(str(each) for each in ids.filter(there).head(5))
-        findings.append(Finding(kind="known item", count=int(there.sum()), message=message, where=where))
-    new = pl.DataFrame([ids]).hstack(catalogue.content.get_columns()).filter(~there)
     return NewItems(
-        frame=stacked(known, new, path)[known.height :],
-        file_ids=ids,
-        columns=found.roles(),
-        source=SourceEntry(name=path.name, bytes=path.stat().st_size, sha256=sha256_file(path)),
-        findings=tuple(findings),
+        frame=stacked(known, more.new, path)[known.height :],
+        file_ids=more.ids,
+        columns=more.roles,
+        source=more.source,
+        findings=tuple(more.passed_over("what is known of them", named=5)),
     )
 
 
