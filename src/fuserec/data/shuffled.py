@@ -10,22 +10,22 @@ Shape legend
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from fuserec.data.build import make_dataset, refuse_place
 from fuserec.data.dataset import Dataset
 from fuserec.data.features import Features
 from fuserec.data.graphs import NeighbourGraph
+from fuserec.data.other_content import graph_of, plan_of
 from fuserec.data.plan import Plan
 from fuserec.data.report import count
-from fuserec.data.schema import PARTS, FeatureEntry, Finding, Manifest
+from fuserec.data.schema import Finding
 from fuserec.errors import ConfigError, DataError
-from fuserec.files import read_arrays
 
 __all__ = ["deal", "shuffle_content", "shuffle_features", "shuffle_graph"]
 
@@ -108,64 +108,27 @@ def shuffle_content(dataset: Dataset, out: Path, *, seed: int = 0, overwrite: bo
             "choose another"
         )
     refuse_place(out, [dataset.path], overwrite=overwrite)
-    return make_dataset(out, _plan(dataset, source, _told(dataset, seed, own)), overwrite=overwrite)
+    return make_dataset(out, _plan(dataset, source, seed, own), overwrite=overwrite)
 
 
-def _told(dataset: Dataset, seed: int, own: int) -> Manifest:
-    """The manifest with the seed, the parent, and what happened."""
+def _plan(dataset: Dataset, source: NDArray[np.int64], seed: int, own: int) -> Plan:
+    """All that the new folder will hold."""
+    features, graphs, entries = {}, {}, {}
+    for name, entry in dataset.manifest.modalities.items():
+        entries[name] = entry
+        if entry.features is not None:
+            matrix, present = dataset.feature_array(name), dataset.feature_array(name, "present")
+            features[name] = shuffle_features(matrix, present, source, entry.features.dtype)
+            # How they were made is no longer true of any item.
+            told = entry.features.model_copy(update={"stem": None, "encoder": None})
+            entries[name] = entry.model_copy(update={"features": told})
+        if entry.graph is not None:
+            graph = graph_of(dataset, name)
+            graphs[name] = shuffle_graph(graph.neighbours, graph.weights, source)
     message = (
         f"content of {count(dataset.num_items, 'item')} of the dataset {dataset.manifest_hash[:12]} dealt anew among "
         f"them with seed {seed}, which left that of {count(own, 'item')} in place"
     )
-    report = dataset.manifest.report
-    # How they were made is no longer true of any item.
-    modalities = {
-        name: entry.model_copy(
-            update={
-                "features": entry.features
-                and entry.features.model_copy(update={"stem": None, "encoder": None})
-            }
-        )
-        for name, entry in dataset.manifest.modalities.items()
-    }
-    first = Finding(kind="shuffled", count=dataset.num_items - own, message=message)
-    return dataset.manifest.model_copy(
-        update={
-            "parent": dataset.manifest_hash,
-            "shuffle_seed": seed,
-            "ancestors": (),
-            "modalities": modalities,
-            "report": report.model_copy(update={"findings": (first, *report.findings)}),
-        }
-    )
-
-
-def _plan(dataset: Dataset, source: NDArray[np.int64], manifest: Manifest) -> Plan:
-    """All that the new folder will hold."""
-    features, graphs = {}, {}
-    for name, entry in manifest.modalities.items():
-        if entry.features is not None:
-            features[name] = _features(dataset, name, entry.features, source)
-        if entry.graph is not None:
-            arrays = read_arrays(dataset.path / "graphs" / f"{name}.npz")
-            graphs[name] = shuffle_graph(arrays["neighbours"].astype(np.int64), arrays["weights"], source)
-    return Plan(
-        manifest=manifest,
-        interactions=dataset.interactions(),
-        users=dataset.users,
-        items=dataset.items,
-        splits={name: _codes(dataset.parts(name)) for name in dataset.splits},
-        features=features,
-        graphs=graphs,
-        rejected=dataset.rejected(),
-    )
-
-
-def _features(dataset: Dataset, name: str, entry: FeatureEntry, source: NDArray[np.int64]) -> Features:
-    matrix, present = dataset.feature_array(name), dataset.feature_array(name, "present")
-    return shuffle_features(matrix, present, source, entry.dtype)
-
-
-def _codes(parts: pl.Series) -> NDArray[np.int8]:
-    codes: NDArray[np.int8] = parts.cast(pl.Enum(PARTS)).to_physical().to_numpy().astype(np.int8)
-    return codes
+    finding = Finding(kind="shuffled", count=dataset.num_items - own, message=message)
+    plan = plan_of(dataset, entries, features, graphs, [finding])
+    return replace(plan, manifest=plan.manifest.model_copy(update={"shuffle_seed": seed}))

@@ -15,19 +15,17 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from fuserec.data.build import make_dataset, refuse_place
 from fuserec.data.dataset import Dataset
 from fuserec.data.features import Features
-from fuserec.data.graphs import NeighbourGraph
+from fuserec.data.other_content import graph_of, plan_of
 from fuserec.data.padded import with_encoder
 from fuserec.data.plan import Plan
 from fuserec.data.report import count
-from fuserec.data.schema import PARTS, Finding, GraphEntry, Manifest, ModalityEntry
+from fuserec.data.schema import Finding, GraphEntry, ModalityEntry
 from fuserec.errors import ConfigError, DataError, nearest
-from fuserec.files import read_arrays
 
 __all__ = ["HOW", "How", "impute"]
 
@@ -202,9 +200,7 @@ def _plan(dataset: Dataset, filled: dict[str, _Filled], told: str) -> Plan:
             features[name] = gained[name].features if name in gained else _as_they_are(dataset, name)
         graph: GraphEntry | None = None
         if entry.graph is not None and name not in gained:
-            arrays = read_arrays(dataset.path / "graphs" / f"{name}.npz")
-            neighbours = arrays["neighbours"].astype(np.int64)
-            graphs[name] = NeighbourGraph(neighbours=neighbours, weights=arrays["weights"], findings=())
+            graphs[name] = graph_of(dataset, name)
             graph = entry.graph
         entries[name] = ModalityEntry(
             features=features[name].entry if name in features else None, graph=graph
@@ -213,19 +209,7 @@ def _plan(dataset: Dataset, filled: dict[str, _Filled], told: str) -> Plan:
         _finding(name, one, told, lost_graph=dataset.manifest.modalities[name].graph is not None)
         for name, one in gained.items()
     ]
-    return Plan(
-        manifest=_manifest(dataset, entries, findings),
-        interactions=dataset.interactions(),
-        users=dataset.users,
-        items=dataset.items,
-        splits={
-            name: dataset.parts(name).cast(pl.Enum(PARTS)).to_physical().to_numpy().astype(np.int8)
-            for name in dataset.splits
-        },
-        features=features,
-        graphs=graphs,
-        rejected=dataset.rejected(),
-    )
+    return plan_of(dataset, entries, features, graphs, findings)
 
 
 def _finding(name: str, one: _Filled, told: str, *, lost_graph: bool) -> Finding:
@@ -235,15 +219,3 @@ def _finding(name: str, one: _Filled, told: str, *, lost_graph: bool) -> Finding
     if lost_graph:
         message += "; the ready graph is left out, since it was made without them"
     return Finding(kind="imputed", count=one.gained, message=message)
-
-
-def _manifest(dataset: Dataset, modalities: dict[str, ModalityEntry], findings: list[Finding]) -> Manifest:
-    report = dataset.manifest.report
-    return dataset.manifest.model_copy(
-        update={
-            "parent": dataset.manifest_hash,
-            "ancestors": (),
-            "modalities": modalities,
-            "report": report.model_copy(update={"findings": (*findings, *report.findings)}),
-        }
-    )
