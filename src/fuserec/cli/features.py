@@ -222,7 +222,7 @@ def _table(outcome: Outcome) -> None:
                 told,
             ]
         )
-    print_table(["modality", "made with", "items with it", "encoded", "taken over", "speed", "told"], rows)
+    print_table(["modality", "made with", "items with it", "encoded", "not needed", "speed", "told"], rows)
 
 
 def _as_json(outcome: Outcome) -> Mapping[str, Any]:

@@ -43,7 +43,7 @@ class Line:
         items: items of the catalogue.
         present: items that have features now.
         encoded: inputs encoded by this run.
-        taken: items whose row was there already.
+        taken: items that needed no encoding: their row was there already, or is that of an equal input.
         seconds: of this run.
         problems: how many inputs had each kind of problem.
         changed: the dataset has other features now.
