@@ -320,6 +320,18 @@ def test_damaged_features_stop_the_next_addition_and_not_the_recommendations(
         add_items(run, dataset, catalogue(tmp_path, "n2,A hat,hats"), encode=encode)
 
 
+def test_nothing_is_written_or_removed_through_a_link(run: Run, dataset: Dataset, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "items-0123456789ab.parquet").write_text("mine")
+    (run.path / "added").symlink_to(victim)
+    with pytest.raises(
+        CheckpointError, match="expected a folder of the run, but .*added is a link; remove it"
+    ):
+        add_items(run, dataset, catalogue(tmp_path, "n1,A hat,hats"), encode=encode)
+    assert [path.name for path in victim.iterdir()] == ["items-0123456789ab.parquet"]
+
+
 def test_what_was_added_to_another_run_or_by_a_newer_fuserec_is_refused(
     run: Run, dataset: Dataset, tmp_path: Path
 ) -> None:
