@@ -326,7 +326,7 @@ def test_nothing_is_written_or_removed_through_a_link(run: Run, dataset: Dataset
     (victim / "items-0123456789ab.parquet").write_text("mine")
     (run.path / "added").symlink_to(victim)
     with pytest.raises(
-        CheckpointError, match="expected a folder of the run, but .*added is a link; remove it"
+        CheckpointError, match=r"expected a folder of the run, but .*added is a link; remove it"
     ):
         add_items(run, dataset, catalogue(tmp_path, "n1,A hat,hats"), encode=encode)
     assert [path.name for path in victim.iterdir()] == ["items-0123456789ab.parquet"]
