@@ -17,7 +17,6 @@ from fuserec.testing.commands import RunCommand
 ROOT = Path(__file__).resolve().parents[2]
 RUN_ELSEWHERE = {
     "docs/how-to/audit.md": "tests/features/audit/test_audit_page.py",
-    "docs/how-to/models.md": "tests/content/test_models_page.py",
     "docs/how-to/new-items.md": "tests/cli/test_items.py",
     "docs/how-to/other-formats.md": "tests/data/test_other_formats_page.py",
     "docs/how-to/your-own-data.md": "tests/data/test_your_own_data_page.py",
@@ -39,6 +38,7 @@ RUN_HERE = {
 NOT_RUN = {
     "docs/how-to/install.md": "installs packages; tests/house/test_setup.py makes an environment",
     "docs/decisions/0001-one-way-through.md": "holds a drawing",
+    "docs/decisions/0008-content.md": "holds a drawing",
     "CONTRIBUTING.md": "holds a drawing",
 }
 

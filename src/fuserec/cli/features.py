@@ -142,7 +142,7 @@ def make_command(
     with resumable("run the same command again to go on"):
         outcome = make_features(Dataset.open(dataset), asked, progress=bar)
     if not quiet:
-        tell(outcome, bar)
+        _tell(outcome, bar)
     if json:
         print_json(_as_json(outcome))
     else:
@@ -170,7 +170,7 @@ def _columns_by_name(given: Sequence[str]) -> dict[str, str]:
     return numbers
 
 
-def tell(outcome: Outcome, progress: Progress) -> None:
+def _tell(outcome: Outcome, progress: Progress) -> None:
     """The problems of single items, the first few of each kind, and where all of them are."""
     for text in outcome.notes:
         progress.note(text)

@@ -26,7 +26,7 @@ app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
-def items() -> None:
+def _group() -> None:
     """Let a run know items that came after training."""
 
 

@@ -124,7 +124,7 @@ def audit(corpus: Corpus, *, seed: int = 0) -> tuple[Audit, ...]:
         raise DataError("expected a split with training events, got none; choose another split")
     source = deal(corpus.num_items, seed)
     usable = [_usable(modality) for modality in modalities]
-    graphs = [neighbours_of(modality, present) for modality, present in zip(modalities, usable, strict=True)]
+    graphs = [_neighbours_of(modality, present) for modality, present in zip(modalities, usable, strict=True)]
     listings = list(_listings(graphs, usable, source))
     found = lifts(corpus, listings, seed=seed)
     popularity = corpus.popularity()
@@ -153,7 +153,7 @@ def _usable(modality: Modality) -> Bool[torch.Tensor, " I"]:
     return modality.present & modality.features.any(1)
 
 
-def neighbours_of(modality: Modality, present: Bool[torch.Tensor, " I"]) -> KnnGraph:
+def _neighbours_of(modality: Modality, present: Bool[torch.Tensor, " I"]) -> KnnGraph:
     """The nearest others of each item present, by its features or, without any, by its graph."""
     if modality.features is not None:
         return float32_knn(modality.features, present, others_at_most(NEIGHBOURS, len(present)))
