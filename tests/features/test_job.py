@@ -281,7 +281,7 @@ def test_ready_features_are_replaced_only_when_that_is_asked_for(
         (Asked(only=("pictures",)), "no 'pictures' to make of"),
         (Asked(only=("image",)), "pass --images with the folder of the pictures"),
         (Asked(images=Path("nowhere")), "nowhere"),
-        (Asked(image="no-such/model", images=Path()), "no-such/model"),
+        (Asked(image="clasical", images=Path()), "no model 'clasical'"),
     ],
 )
 def test_what_cannot_be_made_is_refused_before_anything_is_written(

@@ -77,16 +77,14 @@ def text_inputs(column: pl.Series) -> Inputs:
     return _inputs(values, [None if text is None else text.encode() for text in values])
 
 
-def value_inputs(column: pl.Series) -> Inputs:
+def value_inputs(values: list[Any]) -> Inputs:
     """Values of any type, with the hash of how they are written."""
-    values = column.to_list()
     return _inputs(values, [None if value is None else repr(value).encode() for value in values])
 
 
 def category_inputs(items: pl.DataFrame) -> Inputs:
     """The categories of each item, as lists; None where there is none."""
-    lists = categories_of(items)
-    return value_inputs(lists.set(lists.list.len() == 0, None))
+    return value_inputs([each or None for each in categories_of(items).to_list()])
 
 
 def vector_inputs(features: Features) -> Inputs:

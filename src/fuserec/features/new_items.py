@@ -180,7 +180,7 @@ def _categories(dataset: Dataset, name: str, entry: EncoderEntry, items: pl.Data
 
 
 def _numbers(dataset: Dataset, name: str, entry: EncoderEntry, items: pl.DataFrame) -> _Part:
-    own = value_inputs(dataset.items[entry.options["column"]])
+    own = value_inputs(dataset.items[entry.options["column"]].to_list())
     _require_same(dataset, name, entry, own)
     known = parse_numbers(own.values)
     parsed = parse_numbers(_column(items, entry.options["column"]).to_list(), like=known)

@@ -296,7 +296,7 @@ def _number(dataset: Dataset, name: str, column: str) -> Task:
         modality=name,
         name=f"numbers of {column}",
         options={"kind": "number", "column": column, "version": 1},
-        read=lambda: value_inputs(values),
+        read=lambda: value_inputs(values.to_list()),
         whole=whole,
     )
 
