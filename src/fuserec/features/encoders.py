@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from fuserec.content.encoder import Encoder
 from fuserec.content.pictures.descriptor import Descriptor
 from fuserec.content.projection import PROJECTION_VERSION
 from fuserec.content.text import TextEncoder
@@ -14,7 +15,15 @@ from fuserec.content.weights import BUILT_IN, find_model
 from fuserec.data.schema import EncoderEntry
 from fuserec.errors import ConfigError
 
-__all__ = ["CLASSICAL", "DEFAULT_TEXT", "image_options", "model_of", "picture_encoder", "text_encoder"]
+__all__ = [
+    "CLASSICAL",
+    "DEFAULT_TEXT",
+    "is_projected",
+    "model_of",
+    "options_of",
+    "picture_encoder",
+    "text_encoder",
+]
 
 DEFAULT_TEXT = "all-MiniLM-L6-v2"
 CLASSICAL = "classical"
@@ -61,11 +70,14 @@ def picture_encoder(name: str, *, device: str, download: bool) -> Descriptor | V
     return VisionEncoder(find_model(name, download=download), device=_known(device))
 
 
-def image_options(encoder: Descriptor | VisionEncoder) -> Mapping[str, Any]:
-    """All that decides the features of pictures: the encoder's options, and whether its rows are projected."""
-    if isinstance(encoder, Descriptor):
-        return {**encoder.options, "projection": PROJECTION_VERSION}
-    return encoder.options
+def options_of(encoder: Encoder) -> Mapping[str, Any]:
+    """All that decides the features: the encoder's options, and by which version its rows are projected, where they are."""
+    return {**encoder.options, "projection": PROJECTION_VERSION} if is_projected(encoder) else encoder.options
+
+
+def is_projected(encoder: Encoder) -> bool:
+    """Whether the rows of an encoder are whitened over the catalogue: what nobody learnt has a scale of its own."""
+    return isinstance(encoder, Descriptor)
 
 
 def _known(device: str) -> str:

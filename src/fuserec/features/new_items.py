@@ -22,9 +22,7 @@ from numpy.typing import NDArray
 from fuserec.content.categories import category_features, encode_categories
 from fuserec.content.encoder import Encoder
 from fuserec.content.numbers import encode_numbers, number_features, parse_numbers
-from fuserec.content.pictures.descriptor import Descriptor
 from fuserec.content.projection import fit_projection
-from fuserec.content.vision import VisionEncoder
 from fuserec.data.categories import categories_of
 from fuserec.data.dataset import Dataset
 from fuserec.data.schema import EncoderEntry
@@ -32,8 +30,8 @@ from fuserec.errors import ConfigError, DataError
 from fuserec.features.encoders import (
     CLASSICAL,
     DEFAULT_TEXT,
-    image_options,
     model_of,
+    options_of,
     picture_encoder,
     text_encoder,
 )
@@ -152,7 +150,7 @@ def _encoded(
     progress: Progress,
 ) -> _Part:
     """Rows of an encoder, projected as those of the dataset are."""
-    options = image_options(encoder) if isinstance(encoder, Descriptor | VisionEncoder) else encoder.options
+    options = options_of(encoder)
     if dict(options) != entry.options:
         raise ConfigError(
             f"expected the encoder of the {name} features in {dataset.path} ({_words(entry.options)}), got "

@@ -27,8 +27,9 @@ from fuserec.errors import ConfigError, DataError, nearest
 from fuserec.features.encoders import (
     CLASSICAL,
     DEFAULT_TEXT,
-    image_options,
+    is_projected,
     model_of,
+    options_of,
     picture_encoder,
     text_encoder,
 )
@@ -231,10 +232,10 @@ def _pictures(dataset: Dataset, asked: Asked) -> list[Task]:
         Task(
             modality="image",
             name=encoder.name,
-            options=image_options(encoder),
+            options=options_of(encoder),
             read=lambda: picture_inputs(root, dataset.item_ids, named),
             encoder=encoder,
-            projected=isinstance(encoder, Descriptor),
+            projected=is_projected(encoder),
             packages=("pillow", "numpy")
             if isinstance(encoder, Descriptor)
             else ("pillow", "torch", "transformers"),
