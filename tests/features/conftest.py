@@ -11,6 +11,7 @@ from PIL import Image
 from fuserec.data import Dataset
 from fuserec.data.build import Sources, build
 from fuserec.data.schema import BuildOptions
+from fuserec.features.job import Line, Outcome
 
 ITEMS = 8
 
@@ -57,3 +58,16 @@ def model(tmp_path: Path) -> Path:
     size = {"height": 14, "width": 14}
     transformers.BitImageProcessorPil(size={"shortest_edge": 14}, crop_size=size).save_pretrained(folder)
     return folder
+
+
+def line(outcome: Outcome, modality: str) -> Line:
+    (found,) = [one for one in outcome.lines if one.modality == modality]
+    return found
+
+
+def files(dataset: Dataset) -> dict[str, bytes]:
+    return {
+        path.relative_to(dataset.path).as_posix(): path.read_bytes()
+        for path in sorted(dataset.path.rglob("*"))
+        if path.is_file()
+    }
