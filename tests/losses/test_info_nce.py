@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -19,21 +20,28 @@ def drawn(seed: int, *shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def literal(a: Tensor, b: Tensor, temperature: float, same_above: float) -> Tensor:
+def literal(
+    a: Tensor, b: Tensor, temperature: float, same_above: float, same: Tensor | None = None
+) -> Tensor:
     """Eq. (9), pair by pair, both ways."""
     count = len(a)
+    alike = torch.zeros(count, count, dtype=torch.bool) if same is None else same
     cosine = [[a[i] @ b[j] / (a[i].norm() * b[j].norm()) for j in range(count)] for i in range(count)]
     terms = []
-    for way in (cosine, [list(column) for column in zip(*cosine, strict=True)]):
+    for way, left_out in ((cosine, alike), ([list(column) for column in zip(*cosine, strict=True)], alike.T)):
         for i in range(count):
-            kept = [way[i][j] for j in range(count) if j == i or way[i][j] <= same_above]
+            kept = [
+                way[i][j] for j in range(count) if j == i or (way[i][j] <= same_above and not left_out[i, j])
+            ]
             terms.append(
                 -torch.log((way[i][i] / temperature).exp() / (torch.stack(kept) / temperature).exp().sum())
             )
     return torch.stack(terms).sum() / (2 * count)
 
 
-def value_and_gradients(function: object, a: Tensor, b: Tensor, **options: float) -> tuple[Tensor, ...]:
+def value_and_gradients(
+    function: object, a: Tensor, b: Tensor, **options: float | Tensor
+) -> tuple[Tensor, ...]:
     leaves = [a.clone().requires_grad_(), b.clone().requires_grad_()]
     assert callable(function)
     value = function(*leaves, **options)
@@ -74,6 +82,30 @@ def test_the_fast_form_is_the_literal_one_in_value_and_gradient(
     fast = value_and_gradients(info_nce, a, b, **options)
     by_pairs = value_and_gradients(lambda x, y, **o: literal(x, y, *o.values()), a, b, **options)
     torch.testing.assert_close(fast, by_pairs, rtol=1e-6, atol=1e-9)
+
+
+@settings(deadline=None, max_examples=40)
+@given(seeds, st.integers(1, 7), temperatures, st.sampled_from([0.3, 2.0]))
+def test_pairs_named_the_same_are_no_negatives_either_way(
+    seed: int, count: int, temperature: float, same_above: float
+) -> None:
+    a, b = drawn(seed, count, 3), drawn(seed + 1, count, 3)
+    same = drawn(seed + 2, count, count) > 0.5
+    options: dict[str, Any] = {"temperature": temperature, "same_above": same_above, "same": same}
+    by_pairs = value_and_gradients(lambda x, y: literal(x, y, temperature, same_above, same), a, b)
+    torch.testing.assert_close(value_and_gradients(info_nce, a, b, **options), by_pairs, rtol=1e-6, atol=1e-9)
+
+
+def test_blocks_of_rows_leave_out_the_pairs_named_the_same() -> None:
+    a, b = drawn(0, ROWS + 9, 4), drawn(1, ROWS + 9, 4)
+    same = drawn(2, ROWS + 9, ROWS + 9) > 1.0
+    before = same.clone()
+    options: dict[str, Any] = {"temperature": 0.2, "same": same}
+    torch.testing.assert_close(
+        value_and_gradients(info_nce, a, b, **options),
+        value_and_gradients(info_nce_reference, a, b, **options),
+    )
+    assert torch.equal(same, before)
 
 
 @pytest.mark.parametrize("count", [ROWS - 1, ROWS, 2 * ROWS + 5])

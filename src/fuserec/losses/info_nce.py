@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from fuserec.ops.fusion import unit_or_zero
-from fuserec.shapes import Float
+from fuserec.shapes import Bool, Float
 
 __all__ = ["info_nce", "info_nce_reference"]
 
@@ -36,7 +36,9 @@ class _InfoNce(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, a: Tensor, b: Tensor, temperature: float, same_above: float) -> Tensor:
+    def forward(
+        ctx: FunctionCtx, a: Tensor, b: Tensor, temperature: float, same_above: float, same_NN: Tensor | None
+    ) -> Tensor:
         count = len(a)
         scaled = a / temperature
         transposed = _whole_lines(a, a.shape[1], count).copy_(b.T)
@@ -49,6 +51,10 @@ class _InfoNce(torch.autograd.Function):
             rows.exp_()
             if rows.amax() > limit:
                 same = rows > limit
+                same.diagonal(start).zero_()
+                rows.masked_fill_(same, 0.0)
+            if same_NN is not None:
+                same = same_NN[start : start + ROWS].clone()
                 same.diagonal(start).zero_()
                 rows.masked_fill_(same, 0.0)
             torch.sum(rows, 1, out=of_row[start : start + ROWS])
@@ -68,9 +74,9 @@ class _InfoNce(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         of_a, of_b = ctx.saved_tensors  # type: ignore[attr-defined]
-        return gradient * of_a, gradient * of_b, None, None
+        return gradient * of_a, gradient * of_b, None, None, None
 
 
 def _whole_lines(like: Tensor, rows: int, columns: int) -> Tensor:
@@ -79,7 +85,12 @@ def _whole_lines(like: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def info_nce(
-    a: Float[Tensor, "N D"], b: Float[Tensor, "N D"], *, temperature: float, same_above: float = 2.0
+    a: Float[Tensor, "N D"],
+    b: Float[Tensor, "N D"],
+    *,
+    temperature: float,
+    same_above: float = 2.0,
+    same: Bool[Tensor, "N N"] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean of the two cross-entropies that find row i of ``b`` from row i of ``a`` and back.
 
@@ -92,6 +103,8 @@ def info_nce(
         temperature: divides the cosines; above 0. Below 1/60 the literal form is computed, which is slower.
         same_above: a pair of different rows with a larger cosine counts as the same thing and is left
             out of the negatives; 2 leaves nothing out.
+        same: (N, N) pairs of rows that count as the same thing by another measure than the cosine of the two views;
+            the diagonal is not looked at.
 
     Returns:
         () the loss in nats; 0 where there is no row.
@@ -105,19 +118,25 @@ def info_nce(
     if len(a) == 0:
         return (a.sum() + b.sum()) * 0.0
     if temperature * LARGEST_EXPONENT < 1.0:
-        return info_nce_reference(a, b, temperature=temperature, same_above=same_above)
+        return info_nce_reference(a, b, temperature=temperature, same_above=same_above, same=same)
     result: Tensor = _InfoNce.apply(  # type: ignore[no-untyped-call]
-        unit_or_zero(a), unit_or_zero(b), temperature, same_above
+        unit_or_zero(a), unit_or_zero(b), temperature, same_above, same
     )
     return result
 
 
 def info_nce_reference(
-    a: Float[Tensor, "N D"], b: Float[Tensor, "N D"], *, temperature: float, same_above: float = 2.0
+    a: Float[Tensor, "N D"],
+    b: Float[Tensor, "N D"],
+    *,
+    temperature: float,
+    same_above: float = 2.0,
+    same: Bool[Tensor, "N N"] | None = None,
 ) -> Float[Tensor, ""]:
     """`info_nce`, literally: two cross-entropies over the same logits."""
     cosine = unit_or_zero(a) @ unit_or_zero(b).T
     target = torch.arange(len(a), device=a.device)
-    masked = (cosine > same_above) & (target[:, None] != target)
+    alike = cosine > same_above if same is None else (cosine > same_above) | same
+    masked = alike & (target[:, None] != target)
     logits = (cosine / temperature).masked_fill(masked, -torch.inf)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
