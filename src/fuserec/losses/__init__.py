@@ -1,7 +1,25 @@
 """Losses: pure functions of tensors, one idea a file, unweighted (weights live in the recipe)."""
 
 from fuserec.losses.bpr import bpr
+from fuserec.losses.collaborative_alignment import collaborative_alignment
 from fuserec.losses.embedding_l2 import embedding_l2
+from fuserec.losses.genre_discrepancy import genre_discrepancy, genre_discrepancy_reference
 from fuserec.losses.info_nce import info_nce, info_nce_reference
+from fuserec.losses.sliced_wasserstein import sliced_wasserstein
+from fuserec.losses.structure import structure
+from fuserec.losses.title_alignment import title_alignment
+from fuserec.losses.uniformity import uniformity
 
-__all__ = ["bpr", "embedding_l2", "info_nce", "info_nce_reference"]
+__all__ = [
+    "bpr",
+    "collaborative_alignment",
+    "embedding_l2",
+    "genre_discrepancy",
+    "genre_discrepancy_reference",
+    "info_nce",
+    "info_nce_reference",
+    "sliced_wasserstein",
+    "structure",
+    "title_alignment",
+    "uniformity",
+]
