@@ -17,6 +17,7 @@ from fuserec.models.popularity import PopularityScorer
 from fuserec.models.protocol import Scorer
 from fuserec.models.tmfun import Tmfun
 from fuserec.models.tmfun_config import TmfunConfig
+from fuserec.models.transition_table import TransitionTable
 from fuserec.models.two_tower import TwoTower
 from fuserec.ops.sum_rows import SparseRows
 from fuserec.testing.corpora import tiny_corpus
@@ -72,6 +73,14 @@ def test_sparse_weights_give_what_dense_ones_give() -> None:
     dense = recommender(ItemToItem(weights)).similar("hat-1")
     assert dense["item_id"].to_list() == ["bat-1", "cat-1", "mat-1", "new-1"]
     assert recommender(ItemToItem(sparse)).similar("hat-1").equals(dense)
+
+
+def test_a_transition_table_says_what_follows_the_item() -> None:
+    weights = SparseRows.from_entries(
+        torch.tensor([0, 0, 1]), torch.tensor([1, 3, 0]), torch.tensor([0.5, 2.0, 9.0]), shape=(5, 5)
+    )
+    frame = recommender(TransitionTable(weights, torch.tensor([1.0, 0.5]))).similar("hat-1", k=2)
+    assert frame.select("item_id", "score").rows() == [("bat-1", 2.0), ("cat-1", 0.5)]
 
 
 def test_popularity_refuses() -> None:

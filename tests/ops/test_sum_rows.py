@@ -29,6 +29,9 @@ def test_rows_of_a_history_add_up_by_hand() -> None:
     assert sum_sparse_rows(lists, sparse(MATRIX), slice(0, 3)).tolist() == expected
     assert sum_dense_rows(lists, MATRIX, slice(1, 3)).tolist() == [row[1:] for row in expected]
     assert sum_sparse_rows(lists, sparse(MATRIX), slice(1, 3)).tolist() == [row[1:] for row in expected]
+    weights = torch.tensor([2.0, -1.0, 1.0, 0.5, 7.0])
+    weighted = [[-0.5, 2.0, 0.0], [0.0, 0.0, 0.0], [4.5, 0.0, 0.0]]
+    assert sum_sparse_rows(lists, sparse(MATRIX), slice(0, 3), weights=weights).tolist() == weighted
 
 
 @settings(deadline=None, max_examples=50)
@@ -50,6 +53,22 @@ def test_many_entries_are_gathered_in_portions_with_the_same_result(monkeypatch:
     monkeypatch.setattr(sum_rows, "ENTRIES_AT_A_TIME", 9)
     found = sum_sparse_rows(lists, sparse(matrix), slice(0, 8))
     assert found.tolist() == sum_rows_reference(lists, matrix, slice(0, 8)).tolist()
+
+
+@settings(deadline=None, max_examples=25)
+@given(histories(num_items=6), st.integers(0, 7), st.integers(0, 7), st.sampled_from([3, 2**19]))
+def test_weighted_rows_equal_the_reference_in_every_block_and_portion(
+    lists: Histories, one: int, other: int, portion: int
+) -> None:
+    rng = torch.Generator().manual_seed(one)
+    matrix = torch.randn(6, 7, generator=rng) * (torch.rand(6, 7, generator=rng) < 0.5)
+    weights = torch.randn(len(lists.items), generator=rng)
+    columns = slice(min(one, other), max(one, other))
+    expected = sum_rows_reference(lists, matrix, columns, weights=weights)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sum_rows, "ENTRIES_AT_A_TIME", portion)
+        found = sum_sparse_rows(lists, sparse(matrix), columns, weights=weights)
+    torch.testing.assert_close(found, expected)
 
 
 def test_places_too_large_for_32_bits_are_found() -> None:

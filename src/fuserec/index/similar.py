@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 from fuserec.errors import ConfigError
 from fuserec.models.item_to_item import ItemToItem
 from fuserec.models.protocol import Scorer
+from fuserec.models.transition_table import TransitionTable
 from fuserec.models.two_tower import TwoTower
 
 __all__ = ["neighbour_scorer"]
@@ -22,12 +23,13 @@ def neighbour_scorer(scorer: Scorer) -> Scorer:
 
     Two towers: the cosine of the item vectors, 0 where a vector is zero; items take the place of the users.
     Item-to-item weights: row i as it stands, with the direction the model gave it. Asking by columns would answer
-    another question, whose owners get item i, and EASE's rows and columns differ.
+    another question, whose owners get item i, and EASE's rows and columns differ. A transition table likewise: what
+    follows item i.
 
     Raises:
         ConfigError: the scorer holds nothing that relates one item to another.
     """
-    if isinstance(scorer, ItemToItem):
+    if isinstance(scorer, ItemToItem | TransitionTable):
         return scorer
     if isinstance(scorer, TwoTower):
         unit = normalize(scorer.item, dim=1)  # (I, D)

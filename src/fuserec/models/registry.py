@@ -23,6 +23,7 @@ from fuserec.models.freedom import Freedom, FreedomConfig
 from fuserec.models.item_knn import ItemKnn, ItemKnnConfig
 from fuserec.models.item_to_item import ItemToItem
 from fuserec.models.lightgcn import LightGcn, LightGcnConfig
+from fuserec.models.markov import Markov, MarkovConfig
 from fuserec.models.mgcn import Mgcn, MgcnConfig
 from fuserec.models.pair_fusion import PairFusion
 from fuserec.models.popularity import Popularity, PopularityConfig, PopularityScorer
@@ -30,6 +31,7 @@ from fuserec.models.protocol import ClosedForm, Gradient, Scorer
 from fuserec.models.tmfun import Tmfun
 from fuserec.models.tmfun_config import TmfunConfig
 from fuserec.models.tmfun_plus import TmfunPlus, TmfunPlusConfig
+from fuserec.models.transition_table import TransitionTable
 from fuserec.models.two_tower import TwoTower
 
 __all__ = ["CLOSED_FORMS", "GRADIENT_MODELS", "SCORERS", "by_content", "config_class"]
@@ -60,6 +62,7 @@ CLOSED_FORMS: dict[str, _ClosedForm] = {
     "item_knn_content": _ClosedForm(ItemKnnContentConfig, ItemKnnContent, by_content=True),
     "ease": _ClosedForm(EaseConfig, Ease, by_content=False),
     "ease_content": _ClosedForm(EaseContentConfig, EaseContent, by_content=False),
+    "markov": _ClosedForm(MarkovConfig, Markov, by_content=False),
 }
 
 GRADIENT_MODELS: dict[str, _Gradient] = {
@@ -84,7 +87,7 @@ GRADIENT_MODELS: dict[str, _Gradient] = {
 }
 
 SCORERS: dict[str, type[Scorer]] = {
-    scorer.kind: scorer for scorer in (ItemToItem, PairFusion, PopularityScorer, TwoTower)
+    scorer.kind: scorer for scorer in (ItemToItem, PairFusion, PopularityScorer, TransitionTable, TwoTower)
 }
 
 

@@ -113,13 +113,20 @@ def sum_dense_rows(
     return counts @ matrix[:, columns]
 
 
-def sum_sparse_rows(histories: Histories, matrix: SparseRows, columns: slice) -> Float[Tensor, "B J"]:
+def sum_sparse_rows(
+    histories: Histories,
+    matrix: SparseRows,
+    columns: slice,
+    *,
+    weights: Float[Tensor, " T"] | None = None,
+) -> Float[Tensor, "B J"]:
     """For each history the sum of the matrix rows it lists, in a block of columns; nothing dense but the result.
 
     Args:
         histories: B lists of rows 0 .. N - 1; a row listed twice counts twice.
         matrix: (N, M).
         columns: start and stop within 0 .. M, step None.
+        weights: (T,) what the row of each history entry is multiplied by; None for 1.
 
     Returns:
         (B, J); zeros for an empty history.
@@ -140,17 +147,26 @@ def sum_sparse_rows(histories: Histories, matrix: SparseRows, columns: slice) ->
         entry += torch.repeat_interleave(skipped, count, output_size=gathered)
         place = matrix.places[entry].to(kind)
         place += torch.repeat_interleave(shift[begin:end].to(kind), count, output_size=gathered)
-        total.index_add_(0, place, matrix.values[entry])
+        values = matrix.values[entry]
+        if weights is not None:
+            values *= torch.repeat_interleave(weights[begin:end], count, output_size=gathered)
+        total.index_add_(0, place, values)
     return total.view(len(histories), width)
 
 
 def sum_rows_reference(
-    histories: Histories, matrix: Float[Tensor, "N M"], columns: slice
+    histories: Histories,
+    matrix: Float[Tensor, "N M"],
+    columns: slice,
+    *,
+    weights: Float[Tensor, " T"] | None = None,
 ) -> Float[Tensor, "B J"]:
     """`sum_dense_rows` and, for a dense matrix, `sum_sparse_rows`, literally: one row after the other."""
     result = torch.zeros(len(histories), matrix.shape[1], dtype=matrix.dtype)
-    for row, item in zip(histories.rows().tolist(), histories.items.tolist(), strict=True):
-        result[row] += matrix[item]
+    for entry, (row, item) in enumerate(
+        zip(histories.rows().tolist(), histories.items.tolist(), strict=True)
+    ):
+        result[row] += matrix[item] if weights is None else weights[entry] * matrix[item]
     return result[:, columns]
 
 
