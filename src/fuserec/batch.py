@@ -10,13 +10,26 @@ Shape legend
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from fuserec.shapes import Bool, Float, Int
 
-__all__ = ["Corpus", "Histories", "KnnGraph", "Modality", "PairBatch", "Pairs", "Prepared", "Queries"]
+__all__ = [
+    "Batch",
+    "Corpus",
+    "Histories",
+    "ItemBatch",
+    "KnnGraph",
+    "Modality",
+    "PairBatch",
+    "Pairs",
+    "Prepared",
+    "Queries",
+    "StagePlan",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +90,9 @@ class Histories:
 
     def rows(self) -> Int[Tensor, " T"]:
         """(T,) the row to which each entry belongs."""
-        return torch.repeat_interleave(torch.arange(len(self)), self.lengths)
+        return torch.repeat_interleave(
+            torch.arange(len(self), device=self.offsets.device), self.lengths, output_size=len(self.items)
+        )
 
     def select(self, rows: Int[Tensor, " R"]) -> Histories:
         """The histories of the given rows, in that order."""
@@ -179,6 +194,40 @@ class PairBatch:
     users: Int[Tensor, " B"]
     positives: Int[Tensor, " B"]
     negatives: Int[Tensor, " B"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemBatch:
+    """One step over items, whoever interacted with them.
+
+    Attributes:
+        items: (B,) item rows, each once.
+    """
+
+    items: Int[Tensor, " B"]
+
+
+Batch = PairBatch | Histories | ItemBatch
+"""What a step learns from: pairs with negatives, whole histories, or items."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePlan:
+    """A part of a model's training, as the model asks for it.
+
+    Attributes:
+        batches: the kind of all its batches.
+        epochs: passes over them; None for all that are left.
+        batch_size: what a step holds; None for the recipe's.
+        terms: names of the losses of such a batch; None where the model tells them with the first batch.
+        evaluated: whether the model can rank by then.
+    """
+
+    batches: Literal["pairs", "histories", "items"]
+    epochs: int | None = None
+    batch_size: int | None = None
+    terms: frozenset[str] | None = None
+    evaluated: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ LOSS_WEIGHTS = {
     "freedom": {"bpr": 1.0, "content": 1e-3},
     "lightgcn": {"bpr": 1.0, "l2": 1e-4},
     "mgcn": {"bpr": 1.0, "contrastive": 0.01, "l2": 1e-4},
+    "sasrec": {"softmax": 1.0},
     "tmfun": {"bpr": 1.0, "contrastive": 0.03, "l2": 1e-4},
     "tmfun_plus": {"bpr": 1.0, "l2": 1e-4},
 }

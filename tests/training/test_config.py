@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fuserec.errors import ConfigError
+from fuserec.files import hash_json
 from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS
 from fuserec.training.config import EvaluationConfig, TrainConfig, load_recipe, parse_recipe
 from fuserec.training.recipes import packaged_recipes
@@ -303,10 +304,14 @@ OTHER_VALUES = {
     "train.patience": 17,
     "train.evaluate_every": 17,
     "train.monitor": "MAP@5",
+    "train.weight_decay": 0.5,
+    "train.warmup_steps": 17,
+    "train.schedule": "cosine",
     "loss_weights.bpr": 0.5,
     "loss_weights.contrastive": 0.5,
     "loss_weights.l2": 0.5,
     "evaluation.cutoffs": [10],
+    "evaluation.history": "train+valid",
 }
 
 
@@ -322,6 +327,19 @@ def test_the_hash_knows_everything_else(tmfun: Path) -> None:
     assert OTHER_VALUES.keys() | {"name", "seed", "model.name", "train.device"} == leaves(base.to_dict())
     hashes = [load_recipe(tmfun, [f"{key}={json.dumps(value)}"]).hash for key, value in OTHER_VALUES.items()]
     assert len({base.hash, *hashes}) == 1 + len(OTHER_VALUES)
+
+
+def test_an_option_that_came_later_changes_no_hash_where_it_is_left_alone(tmfun: Path) -> None:
+    base = load_recipe(tmfun)
+    later = ["train.weight_decay=0.0", "train.warmup_steps=0", 'train.schedule="constant"']
+    assert load_recipe(tmfun, [*later, 'evaluation.history="train"']).hash == base.hash
+    # that of results which were committed before the options were there
+    table = base.to_dict()
+    del table["name"], table["seed"], table["train"]["device"]
+    for option in ("weight_decay", "warmup_steps", "schedule"):
+        del table["train"][option]
+    del table["evaluation"]["history"]
+    assert base.hash == hash_json(table)
 
 
 def test_the_hash_knows_the_model() -> None:

@@ -16,6 +16,7 @@ from fuserec.index.exact import rank_items
 from fuserec.models.protocol import Scorer
 from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS
 from fuserec.testing.corpora import NUM_GROUPS, tiny_prepared
+from fuserec.training.batches import stages
 from fuserec.training.checkpoint import Run
 from fuserec.training.config import Recipe
 from fuserec.training.evaluate import evaluate, evaluate_pairs
@@ -116,7 +117,7 @@ def every_epoch(recipe: Recipe, valid: Pairs) -> tuple[Fitted, list[dict[str, Te
 
     fitted = fit_by_gradient(
         lambda generator: entry.build(recipe.model, HONEST.corpus, generator),
-        HONEST.corpus,
+        stages(entry.stages(recipe.model), HONEST.corpus, batch_size=recipe.train.batch_size, seed=0),
         recipe.train,
         recipe.loss_weights,
         seed=0,

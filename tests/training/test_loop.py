@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fuserec.batch import Corpus, PairBatch
+from fuserec.batch import Corpus, PairBatch, StagePlan
 from fuserec.errors import ConfigError, TrainingError
 from fuserec.models.popularity import PopularityScorer
 from fuserec.models.protocol import Scorer
 from fuserec.models.registry import GRADIENT_MODELS
 from fuserec.testing.contract import all_scores, some_queries
 from fuserec.testing.corpora import tiny_corpus, tiny_prepared
+from fuserec.training.batches import stages
 from fuserec.training.config import Recipe, TrainConfig
 from fuserec.training.loop import Fitted, fit_by_gradient, total_loss, train_epoch
 from fuserec.training.negatives import PairSampler
@@ -107,10 +108,11 @@ def run(
         "learning_rate": 0.01,
         "device": "cpu",
     }
+    config = TrainConfig(**(merged | options))
     fitted = fit_by_gradient(
         lambda _: model or Slope(),
-        corpus,
-        TrainConfig(**(merged | options)),
+        stages([StagePlan(batches="pairs")], corpus, batch_size=config.batch_size, seed=0),
+        config,
         weights or {"fit": 1.0, "none": 0.0},
         seed=0,
         validate=validate,
@@ -349,7 +351,7 @@ def test_the_best_epoch_of_a_real_model_survives_the_epochs_after_it(
 
     fitted = fit_by_gradient(
         lambda generator: entry.build(recipe.model, prepared.corpus, generator),
-        prepared.corpus,
+        stages(entry.stages(recipe.model), prepared.corpus, batch_size=config.batch_size, seed=0),
         config,
         recipe.loss_weights,
         seed=0,

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from fuserec.batch import PairBatch
 from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS, config_class
 from fuserec.testing.corpora import tiny_corpus
+from fuserec.training.batches import stages
 from fuserec.training.config import EvaluationConfig, TrainConfig, load_recipe, parse_recipe
+from fuserec.training.evaluation_protocol import History
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "recipe.md"
 MODELS = [*CLOSED_FORMS, *GRADIENT_MODELS]
@@ -25,6 +26,7 @@ TYPES = {
     int: "whole number",
     float: "number",
     str: "text",
+    History: "text",
     bool: "true or false",
     tuple[int, ...]: "list of whole numbers",
     tuple[str, ...]: "list of texts",
@@ -72,12 +74,15 @@ def test_the_page_lists_the_keys_at_the_top_of_a_recipe() -> None:
 
 
 def test_the_page_lists_the_losses_of_every_model() -> None:
-    corpus, pair = tiny_corpus(), torch.tensor([0])
+    corpus = tiny_corpus()
     expected = {}
     for name, entry in GRADIENT_MODELS.items():
-        model = entry.build(entry.config(), corpus, torch.Generator().manual_seed(0))
-        model.begin_epoch()
-        terms = model.losses(PairBatch(users=pair, positives=pair, negatives=pair))
+        config = entry.config()
+        model = entry.build(config, corpus, torch.Generator().manual_seed(0))
+        terms: set[str] = set()
+        for stage in stages(entry.stages(config), corpus, batch_size=8, seed=0):
+            model.begin_epoch()
+            terms |= model.losses(next(iter(stage.sampler.epoch()))).keys()
         expected[name] = [", ".join(f"`{term}`" for term in sorted(terms))]
     assert rows_of_page("`[loss_weights]`") == expected
 

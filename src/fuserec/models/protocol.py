@@ -10,11 +10,11 @@ Shape legend
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from fuserec.batch import Corpus, PairBatch, Queries
+from fuserec.batch import Corpus, Queries
 from fuserec.shapes import Float
 
 __all__ = ["ClosedForm", "Gradient", "Scorer"]
@@ -66,8 +66,11 @@ class Gradient(Protocol):
         """Rebuild what is built once an epoch, such as learnt graphs. Called before the first batch."""
         ...
 
-    def losses(self, batch: PairBatch) -> dict[str, Tensor]:
-        """Named, unweighted, scalar terms; their weights are the recipe's ``[loss_weights]``."""
+    def losses(self, batch: Any) -> dict[str, Tensor]:
+        """Named, unweighted, scalar terms of a batch; their weights are the recipe's ``[loss_weights]``.
+
+        The batch is of the kind (`fuserec.batch.Batch`) that the registry has for the model.
+        """
         ...
 
     def scorer(self) -> Scorer:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from fuserec.batch import Corpus
+from fuserec.batch import Corpus, StagePlan
 from fuserec.errors import ConfigError, nearest
 from fuserec.models.bpr_mf import BprMf, BprMfConfig
 from fuserec.models.content_graph import (
@@ -28,6 +28,8 @@ from fuserec.models.mgcn import Mgcn, MgcnConfig
 from fuserec.models.pair_fusion import PairFusion
 from fuserec.models.popularity import Popularity, PopularityConfig, PopularityScorer
 from fuserec.models.protocol import ClosedForm, Gradient, Scorer
+from fuserec.models.sasrec import SasrecConfig, sasrec
+from fuserec.models.sequence_scorer import SequenceScorer
 from fuserec.models.tmfun import Tmfun
 from fuserec.models.tmfun_config import TmfunConfig
 from fuserec.models.tmfun_plus import TmfunPlus, TmfunPlusConfig
@@ -37,13 +39,22 @@ from fuserec.models.two_tower import TwoTower
 __all__ = ["CLOSED_FORMS", "GRADIENT_MODELS", "SCORERS", "by_content", "config_class"]
 
 
+def _by_pairs(config: Any) -> tuple[StagePlan, ...]:  # noqa: ARG001  (others read it)
+    return (StagePlan(batches="pairs"),)
+
+
+def _by_histories(config: Any) -> tuple[StagePlan, ...]:  # noqa: ARG001
+    return (StagePlan(batches="histories"),)
+
+
 @dataclass(frozen=True, slots=True)
 class _Gradient:
-    """A model that is trained; ``by_content`` as `by_content` has it."""
+    """A model that is trained, in one stage or more; ``by_content`` as `by_content` has it."""
 
     config: type[Any]
     build: Callable[[Any, Corpus, torch.Generator], Gradient]
     by_content: bool
+    stages: Callable[[Any], tuple[StagePlan, ...]] = _by_pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,12 @@ GRADIENT_MODELS: dict[str, _Gradient] = {
     "mgcn": _Gradient(
         MgcnConfig, lambda config, corpus, g: Mgcn(config, corpus, generator=g), by_content=True
     ),
+    "sasrec": _Gradient(
+        SasrecConfig,
+        lambda config, corpus, g: sasrec(config, corpus, generator=g),
+        by_content=False,
+        stages=_by_histories,
+    ),
     "tmfun": _Gradient(
         TmfunConfig, lambda config, corpus, g: Tmfun(config, corpus, generator=g), by_content=True
     ),
@@ -87,7 +104,8 @@ GRADIENT_MODELS: dict[str, _Gradient] = {
 }
 
 SCORERS: dict[str, type[Scorer]] = {
-    scorer.kind: scorer for scorer in (ItemToItem, PairFusion, PopularityScorer, TransitionTable, TwoTower)
+    scorer.kind: scorer
+    for scorer in (ItemToItem, PairFusion, PopularityScorer, SequenceScorer, TransitionTable, TwoTower)
 }
 
 

@@ -11,7 +11,7 @@ checks are plain assertions, so they also run without pytest.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import safetensors.torch
 import torch
@@ -189,6 +189,7 @@ class GradientContract(ModelContract):
         learning_rate: of Adam, when eight pairs are learnt by heart.
         learning_steps: number of its steps.
         learnt: the loss must fall below this share of its first value.
+        batches: kind of its batches, as the registry has it.
     """
 
     loss_weights: ClassVar[dict[str, float]] = {}
@@ -196,6 +197,7 @@ class GradientContract(ModelContract):
     learning_rate: ClassVar[float] = 0.02
     learning_steps: ClassVar[int] = 150
     learnt: ClassVar[float] = 0.5
+    batches: ClassVar[Literal["pairs", "histories"]] = "pairs"
 
     def built(self, corpus: Corpus, *, seed: int = 0) -> Any:
         """A new model at the start of its first epoch, in training mode."""
@@ -216,8 +218,15 @@ class GradientContract(ModelContract):
         scorer: Scorer = model.scorer()
         return scorer
 
-    def batch(self, corpus: Corpus, size: int) -> PairBatch:
-        """The same training pairs every time, with warm negatives that are not the positives."""
+    def batch(self, corpus: Corpus, size: int) -> Any:
+        """The same training pairs every time, with warm negatives that are not the positives.
+
+        Of whole histories, the first few that have as many events together.
+        """
+        if self.batches == "histories":
+            histories = Histories.of(corpus.train, num_users=corpus.num_users)
+            enough = int((histories.offsets < size).sum())
+            return histories.select(torch.arange(enough)[histories.lengths[:enough] > 0])
         rng = torch.Generator().manual_seed(7)
         chosen = torch.randperm(len(corpus.train), generator=rng)[:size]
         positives = corpus.train.items[chosen]

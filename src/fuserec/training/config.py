@@ -20,15 +20,19 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from fuserec.errors import ConfigError, nearest
 from fuserec.files import hash_json
 from fuserec.models.registry import GRADIENT_MODELS, config_class
+from fuserec.training.evaluation_protocol import History
 
 __all__ = ["EvaluationConfig", "Recipe", "TrainConfig", "load_recipe", "parse_recipe"]
 
 T = TypeVar("T")
+
+ADDED = types.MappingProxyType({"added": True})
+"""Marks an option that came after results had been committed: where it is left alone, recipes keep their hash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +42,7 @@ class TrainConfig:
     epochs: int = 1000
     """Most passes over the training pairs, at least 1; early stopping usually ends sooner."""
     batch_size: int = 2048
-    """Training pairs a step, at least 1."""
+    """Training pairs a step, at least 1; of models that learn from whole histories, about as many events."""
     learning_rate: float = 1e-3
     """Adam's step size, above 0."""
     patience: int = 20
@@ -49,12 +53,23 @@ class TrainConfig:
     """Validation metric that chooses the best epoch; higher is better."""
     device: str = "auto"
     """"cpu", "cuda", or "auto": cuda where there is one."""
+    weight_decay: float = field(default=0.0, metadata=ADDED)
+    """Share of a weight that a step of size 1 takes away (AdamW), at least 0."""
+    warmup_steps: int = field(default=0, metadata=ADDED)
+    """Steps over which the step size grows from 0 to ``learning_rate``, at least 0."""
+    schedule: str = field(default="constant", metadata=ADDED)
+    """"constant", or "cosine": after the warm-up the step size falls to 0 at the last of ``epochs``."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         for name in ("epochs", "batch_size", "patience", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("weight_decay", "warmup_steps"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if self.schedule not in ("constant", "cosine"):
+            raise ConfigError(f"schedule must be 'constant' or 'cosine', got {self.schedule!r}")
         if not self.learning_rate > 0:
             raise ConfigError(f"learning_rate must be above 0, got {self.learning_rate}")
         if self.device not in ("auto", "cpu", "cuda"):
@@ -67,9 +82,13 @@ class EvaluationConfig:
 
     cutoffs: tuple[int, ...] = (5, 10, 20, 50)
     """Ranks k at which each metric is computed, each at least 1."""
+    history: History = field(default="train", metadata=ADDED)
+    """What is told of a user at test: "train", or "train+valid", the validation events as well."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        if self.history not in get_args(History):
+            raise ConfigError(f"history must be 'train' or 'train+valid', got {self.history!r}")
         if not self.cutoffs or min(self.cutoffs) < 1:
             raise ConfigError(f"cutoffs must be whole numbers of at least 1, got {list(self.cutoffs)}")
 
@@ -118,7 +137,17 @@ class Recipe:
         table = self.to_dict()
         del table["name"], table["seed"]
         table.get("train", {}).pop("device", None)
+        for section, config in (("train", self.train), ("evaluation", self.evaluation)):
+            for name in _added_and_left_alone(config):
+                del table[section][name]
         return hash_json(table)
+
+
+def _added_and_left_alone(config: TrainConfig | EvaluationConfig | None) -> list[str]:
+    options = [] if config is None else dataclasses.fields(config)
+    return [
+        one.name for one in options if "added" in one.metadata and getattr(config, one.name) == one.default
+    ]
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -221,6 +250,8 @@ def _typed(value: Any, wanted: Any, where: str) -> Any:
             return None
         rest = [choice for choice in arguments if choice is not type(None)]
         return _typed(value, rest[0], where)
+    if origin is typing.Literal:
+        return _typed(value, str, where)  # which words are allowed, the config itself says
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_typed(entry, arguments[0], where) for entry in value)
     if origin is not None and issubclass(origin, Mapping) and isinstance(value, Mapping):

@@ -103,6 +103,7 @@ def evaluate(
         prepared.corpus,
         prepared.valid if part == "valid" else prepared.test,
         masked={name: known[name] for name in protocol.masked_parts},
+        recent=prepared.valid if protocol.history == "train+valid" else None,
         protocol=protocol,
         cutoffs=cutoffs,
         metrics=metrics,
@@ -119,6 +120,7 @@ def evaluate_pairs(
     *,
     masked: Mapping[str, Pairs],
     protocol: EvaluationProtocol,
+    recent: Pairs | None = None,
     by_history: bool = False,
     cutoffs: Sequence[int] = CUTOFFS,
     metrics: Sequence[str] = tuple(METRICS),
@@ -134,6 +136,7 @@ def evaluate_pairs(
         truth: held-out pairs; a pair that stands there twice counts once.
         masked: the pairs to mask, by part; exactly the parts that the protocol names.
         protocol: how.
+        recent: pairs that a query is told after the training pairs; given if and only if the protocol's history has them.
         by_history: serve every user as one unseen in training, by the training items alone.
         cutoffs: k of every metric.
         metrics: names, see `fuserec.metrics.METRICS`.
@@ -149,6 +152,11 @@ def evaluate_pairs(
     if set(masked) != set(protocol.masked_parts):
         raise ConfigError(
             f"expected to mask {list(protocol.masked_parts)}, as the protocol says, got {list(masked)}"
+        )
+    if (recent is not None) != (protocol.history == "train+valid"):
+        raise ConfigError(
+            f"expected what the protocol tells of a user, {protocol.history}, got "
+            f"{'the training pairs alone' if recent is None else 'further pairs'}"
         )
     if not cutoffs or min(cutoffs) < 1 or max(cutoffs) > (protocol.retrieved or max(cutoffs)):
         raise ConfigError(
@@ -167,7 +175,10 @@ def evaluate_pairs(
         )
     functions = {name: protocol.metric(name) for name in metrics}
     num_users, progress = corpus.num_users, progress or Silent()
-    histories = Histories.of(corpus.train, num_users=num_users)
+    trained = Histories.of(corpus.train, num_users=num_users).lengths > 0
+    histories = Histories.of(
+        corpus.train if recent is None else _joined([corpus.train, recent]), num_users=num_users
+    )
     seen = Histories.of(_joined(list(masked.values())), num_users=num_users)
     wanted = Histories.of(truth.distinct(num_items=corpus.num_items), num_users=num_users)
     users = wanted.lengths.nonzero().squeeze(1)
@@ -179,7 +190,7 @@ def evaluate_pairs(
         ranked = rank(
             scorer,
             # who has no training item was not seen in training: a vector of theirs is as it was drawn
-            Queries(users=torch.where((told.lengths > 0) & (not by_history), rows, -1), histories=told),
+            Queries(users=torch.where(trained[rows] & (not by_history), rows, -1), histories=told),
             truth=wanted.select(rows),
             masked=seen.select(rows),
             depth=max(*cutoffs, protocol.retrieved or 1),

@@ -12,10 +12,11 @@ from fuserec.errors import ConfigError, ProtocolError, nearest
 from fuserec.files import hash_json
 from fuserec.metrics import METRICS, Metric, average_precision_capped, ndcg_of_retrieved
 
-__all__ = ["Divisor", "EvaluationProtocol", "Ideal", "Mask", "Part", "Ties"]
+__all__ = ["Divisor", "EvaluationProtocol", "History", "Ideal", "Mask", "Part", "Ties"]
 
 Part = Literal["valid", "test"]
 Mask = Literal["none", "train", "train+valid"]
+History = Literal["train", "train+valid"]
 Ties = Literal["expectation", "order"]
 Ideal = Literal["standard", "retrieved"]
 Divisor = Literal["relevant", "capped"]
@@ -24,7 +25,7 @@ CHOICES = {
     "part": get_args(Part),
     "mask": get_args(Mask),
     "candidates": ("all",),
-    "history": ("train",),
+    "history": get_args(History),
     "ties": get_args(Ties),
     "ideal": get_args(Ideal),
     "map_divisor": get_args(Divisor),
@@ -44,7 +45,8 @@ class EvaluationProtocol:
         part: which held-out pairs are the truth.
         mask: whose items are no candidates for the user who has them.
         candidates: the items that are ranked; all that are not masked.
-        history: what the scorer is told of a user; the pairs it was trained on.
+        history: what the scorer is told of a user: the pairs it was trained on, or at test the validation pairs as well,
+            after them.
         ties: ``expectation`` is the mean over all orders of equal scores, ``order`` puts the lower item row
             first.
         ideal: NDCG's divisor; ``standard`` is the best ranking there can be, ``retrieved`` sorts the list that
@@ -58,7 +60,7 @@ class EvaluationProtocol:
     part: Part
     mask: Mask
     candidates: Literal["all"] = "all"
-    history: Literal["train"] = "train"
+    history: History = "train"
     ties: Ties = "expectation"
     ideal: Ideal = "standard"
     retrieved: int | None = None
@@ -71,12 +73,21 @@ class EvaluationProtocol:
                 f"expected the length of the retrieved list with the ideal 'retrieved' and only then, "
                 f"got ideal {self.ideal!r} and length {self.retrieved!r}"
             )
+        if self.history == "train+valid" and self.part == "valid":
+            raise ProtocolError(
+                "expected the history 'train' where validation pairs are the truth, got 'train+valid'"
+            )
 
     @classmethod
-    def standard(cls, prepared: Prepared, part: Part) -> EvaluationProtocol:
+    def standard(cls, prepared: Prepared, part: Part, *, history: History = "train") -> EvaluationProtocol:
         """Ours: everything the user is known to have is masked, ties by expectation, standard ideal.
 
         At test, validation items are masked too. Where a user may have an item again (``repeats``), nothing is.
+
+        Args:
+            prepared: the dataset under its split.
+            part: whose pairs are the truth.
+            history: what is told at test; at validation it is always the training pairs.
         """
         mask: Mask = "train" if part == "valid" else "train+valid"
         return cls(
@@ -84,6 +95,7 @@ class EvaluationProtocol:
             split_hash=prepared.split_hash,
             part=part,
             mask="none" if prepared.repeats else mask,
+            history=history if part == "test" else "train",
         )
 
     @classmethod

@@ -6,25 +6,26 @@ there is no way from here to the test part.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from fuserec.batch import Corpus, PairBatch
+from fuserec.batch import Batch, Histories, ItemBatch, PairBatch
 from fuserec.errors import ConfigError, TrainingError, nearest
 from fuserec.models.protocol import Gradient, Scorer
+from fuserec.training.batches import Sampler, Stage
 from fuserec.training.config import TrainConfig
-from fuserec.training.negatives import PairSampler
 from fuserec.training.progress import Progress, Silent, duration
 from fuserec.training.seeds import named_generator
 from fuserec.training.snapshots import Snapshots
 from fuserec.training.state import Best, EpochRecord, Moving, Standing
 
-__all__ = ["Fitted", "fit_by_gradient", "total_loss", "train_epoch"]
+__all__ = ["Fitted", "fit_by_gradient", "step_size", "total_loss", "train_epoch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class Fitted:
 
 def fit_by_gradient(
     build: Callable[[torch.Generator], Gradient],
-    corpus: Corpus,
+    stages: Sequence[Stage],
     config: TrainConfig,
     loss_weights: Mapping[str, float],
     *,
@@ -59,7 +60,7 @@ def fit_by_gradient(
 
     Args:
         build: makes the model from the generator of its initial weights.
-        corpus: training interactions.
+        stages: what the epochs go through, one stage after another; the last one takes all epochs that are left.
         config: the loop's options.
         loss_weights: weight of each term that the model returns; the same names exactly.
         seed: of all generators.
@@ -75,24 +76,31 @@ def fit_by_gradient(
     device = _device(config.device)
     model = build(named_generator(seed, "init"))
     module = _as_module(model).to(device)
-    sampler = PairSampler(
-        corpus,
-        batch_size=config.batch_size,
-        shuffle=named_generator(seed, "shuffle"),
-        negatives=named_generator(seed, "negatives"),
-    )
-    optimiser = torch.optim.Adam(module.parameters(), lr=config.learning_rate, fused=True)
-    moving = Moving(module=module, optimiser=optimiser, generators=sampler.generators)
+    _require_weights(stages, loss_weights)
+    optimiser = _optimiser(module, config)
+    generators = {name: one for stage in stages for name, one in stage.sampler.generators.items()}
+    moving = Moving(module=module, optimiser=optimiser, generators=generators)
     standing = snapshots.resume(moving) if snapshots else Standing()
     while not standing.has_ended(epochs=config.epochs, patience=config.patience):
         epoch = len(standing.log) + 1
+        stage, before, last = _stage_at(stages, epoch, epochs=config.epochs)
+        sampler = stage.sampler
         progress.start(len(sampler), f"epoch {epoch}")
         started = time.perf_counter()
         losses = train_epoch(
-            model, sampler, optimiser, loss_weights, device=device, progress=progress, epoch=epoch
+            model,
+            sampler,
+            optimiser,
+            loss_weights
+            if stage.plan.terms is None
+            else {name: loss_weights[name] for name in stage.plan.terms},
+            device=device,
+            progress=progress,
+            step_size=functools.partial(_later_step_size, config, before=before, last=last),
+            epoch=epoch,
         )
         trained = time.perf_counter()
-        evaluated = epoch % config.evaluate_every == 0 or epoch == config.epochs
+        evaluated = stage.plan.evaluated and (epoch % config.evaluate_every == 0 or epoch == config.epochs)
         scorer = _on_cpu(model.scorer()) if evaluated else None
         validation = dict(validate(scorer)) if scorer is not None else {}
         record = EpochRecord(
@@ -137,23 +145,25 @@ def _epoch_line(standing: Standing, config: TrainConfig) -> str:
 
 def train_epoch(
     model: Gradient,
-    sampler: PairSampler,
+    sampler: Sampler,
     optimiser: torch.optim.Optimizer,
     loss_weights: Mapping[str, float],
     *,
     device: torch.device,
     progress: Progress,
+    step_size: Callable[[int], float] | None = None,
     epoch: int = 1,
 ) -> dict[str, float]:
-    """One pass over the training pairs; the mean of each term over the steps.
+    """One pass over the batches of an epoch; the mean of each term over the steps.
 
     Args:
         model: its weights change.
-        sampler: of the pairs.
+        sampler: makes the batches.
         optimiser: of the model's parameters.
         loss_weights: weight of each term.
         device: where the model is.
         progress: who watches.
+        step_size: of each step, counted from 1; None leaves the optimiser's as it is.
         epoch: counted from 1, for messages.
 
     Raises:
@@ -162,6 +172,9 @@ def train_epoch(
     model.begin_epoch()
     sums: dict[str, float] = {}
     for step, batch in enumerate(sampler.epoch(), start=1):
+        if step_size is not None:
+            for group in optimiser.param_groups:
+                group["lr"] = step_size(step)
         optimiser.zero_grad(set_to_none=True)
         terms = model.losses(_to(batch, device))
         total = total_loss(terms, loss_weights)
@@ -185,12 +198,7 @@ def total_loss(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Ten
     Raises:
         ConfigError: a term has no weight, or a weight no term.
     """
-    for name in weights:
-        if name not in terms:
-            raise ConfigError(f"[loss_weights] names {name!r}, which is no loss; {nearest(name, terms)}")
-    for name in terms:
-        if name not in weights:
-            raise ConfigError(f"expected a weight for the loss {name!r} in [loss_weights], got none")
+    _require_names(terms, weights)
     return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
 
@@ -218,11 +226,80 @@ def _as_module(model: Gradient) -> torch.nn.Module:
     return model
 
 
-def _to(batch: PairBatch, device: torch.device) -> PairBatch:
+def _to(batch: Batch, device: torch.device) -> Batch:
     if device.type == "cpu":
         return batch
-    return PairBatch(
-        users=batch.users.to(device),
-        positives=batch.positives.to(device),
-        negatives=batch.negatives.to(device),
+    match batch:
+        case PairBatch(users=users, positives=positives, negatives=negatives):
+            return PairBatch(
+                users=users.to(device), positives=positives.to(device), negatives=negatives.to(device)
+            )
+        case Histories(items=items, offsets=offsets):
+            return Histories(items=items.to(device), offsets=offsets.to(device))
+        case ItemBatch(items=items):
+            return ItemBatch(items=items.to(device))
+
+
+def _optimiser(module: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    if config.weight_decay == 0:
+        return torch.optim.Adam(module.parameters(), lr=config.learning_rate, fused=True)
+    return torch.optim.AdamW(
+        module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
+
+
+def step_size(config: TrainConfig, *, step: int, last: int) -> float:
+    """The step size of a step, counted from 1; ``last`` is the last step there can be.
+
+    Source: linear warm-up as in arXiv 1706.03762, section 5.3; cosine as in "SGDR" (arXiv 1608.03983), Eq. (5).
+
+    Example:
+        >>> config = TrainConfig(learning_rate=1.0, warmup_steps=2, schedule="cosine")
+        >>> [round(step_size(config, step=step, last=6), 3) for step in range(1, 7)]
+        [0.5, 1.0, 0.854, 0.5, 0.146, 0.0]
+    """
+    if step <= config.warmup_steps:
+        return config.learning_rate * step / config.warmup_steps
+    if config.schedule == "constant":
+        return config.learning_rate
+    passed = (step - config.warmup_steps) / max(last - config.warmup_steps, 1)
+    return config.learning_rate * (1 + math.cos(math.pi * passed)) / 2
+
+
+def _later_step_size(config: TrainConfig, step: int, *, before: int, last: int) -> float:
+    return step_size(config, step=before + step, last=last)
+
+
+def _stage_at(stages: Sequence[Stage], epoch: int, *, epochs: int) -> tuple[Stage, int, int]:
+    """The stage of an epoch, how many of its steps are done before, and how many it has at most.
+
+    Each stage warms up and cools down for itself.
+    """
+    begun = 0
+    for stage in stages[:-1]:
+        assert stage.plan.epochs is not None
+        if epoch <= begun + stage.plan.epochs:
+            break
+        begun += stage.plan.epochs
+    else:
+        stage = stages[-1]
+    lasts = (epochs - begun) if stage is stages[-1] else stage.plan.epochs
+    steps = len(stage.sampler)
+    return stage, (epoch - 1 - begun) * steps, (lasts or 1) * steps
+
+
+def _require_weights(stages: Sequence[Stage], weights: Mapping[str, float]) -> None:
+    """Weights and terms have the same names, as far as the stages tell the terms."""
+    if any(stage.plan.terms is None for stage in stages):
+        return  # `total_loss` compares them at the first step
+    terms = frozenset().union(*(stage.plan.terms or () for stage in stages))
+    _require_names(terms, weights)
+
+
+def _require_names(terms: Collection[str], weights: Mapping[str, float]) -> None:
+    for name in weights:
+        if name not in terms:
+            raise ConfigError(f"[loss_weights] names {name!r}, which is no loss; {nearest(name, terms)}")
+    for name in terms:
+        if name not in weights:
+            raise ConfigError(f"expected a weight for the loss {name!r} in [loss_weights], got none")

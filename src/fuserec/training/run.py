@@ -15,6 +15,7 @@ from fuserec.metrics import METRICS
 from fuserec.models.protocol import Scorer
 from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS
 from fuserec.training.allocator import keep_freed_memory
+from fuserec.training.batches import stages
 from fuserec.training.checkpoint import Run, save_scorer, save_tensors
 from fuserec.training.config import Recipe
 from fuserec.training.evaluate import Evaluation, evaluate, evaluate_pairs
@@ -178,7 +179,12 @@ def fit(
     entry = GRADIENT_MODELS[recipe.model_name]
     return fit_by_gradient(
         lambda generator: entry.build(recipe.model, prepared.corpus, generator),
-        prepared.corpus,
+        stages(
+            entry.stages(recipe.model),
+            prepared.corpus,
+            batch_size=recipe.train.batch_size,
+            seed=recipe.seed,
+        ),
         recipe.train,
         recipe.loss_weights,
         seed=recipe.seed,
@@ -218,7 +224,7 @@ def evaluate_run(
     protocol = (
         EvaluationProtocol.compatibility(compatibility, prepared, part)
         if compatibility
-        else EvaluationProtocol.standard(prepared, part)
+        else EvaluationProtocol.standard(prepared, part, history=run.recipe.evaluation.history)
     )
     cutoffs = [k for k in run.recipe.evaluation.cutoffs if k <= (protocol.retrieved or k)]
     evaluation = evaluate(

@@ -1,0 +1,101 @@
+"""The scorer of every model that reads a history in its order.
+
+Shape legend
+    I  items   D  width   B  queries   J  items of the block   T  rows of all histories, the start of each included
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fuserec.batch import Histories, Queries
+from fuserec.nn.encoder import Encoder
+from fuserec.shapes import Float, Int
+
+__all__ = ["SequenceScorer", "with_start"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceScorer:
+    """score = <user vector after the last event, item>; a trained user and a new one are served alike, by history.
+
+    An empty history is the start alone, and is served as that.
+
+    Attributes:
+        item: (I, D) vectors, read as events and scored as candidates.
+        encoder: in evaluation mode, without gradients.
+    """
+
+    kind: ClassVar[str] = "sequence"
+
+    item: Float[Tensor, "I D"]
+    encoder: Encoder
+    _last: list[tuple[Queries, Tensor]] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
+    def num_items(self) -> int:
+        """I."""
+        return len(self.item)
+
+    @torch.no_grad()
+    def user_vectors(self, queries: Queries) -> Float[Tensor, "B D"]:
+        """(B, D): what the encoder gives after the last event of each history."""
+        # blocks of items are asked for one after another; the histories are read once
+        if not (self._last and self._last[0][0] is queries):
+            rows, offsets = with_start(queries.histories, start=self.num_items)
+            table = torch.cat([self.item, self.encoder.start[None]])
+            self._last[:] = [(queries, self.encoder(F.embedding(rows, table), offsets)[offsets[1:] - 1])]
+        return self._last[0][1]
+
+    def scores(self, queries: Queries, items: slice) -> Float[Tensor, "B J"]:
+        """(B, J) inner products."""
+        return self.user_vectors(queries) @ self.item[items].T
+
+    def tensors(self) -> dict[str, Tensor]:
+        """``item``, the encoder's weights as ``encoder.<name>``, and its description, JSON in UTF-8."""
+        text = json.dumps(self.encoder.description, sort_keys=True).encode()
+        weights = {f"encoder.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
+        return {
+            "item": self.item,
+            "description": torch.frombuffer(bytearray(text), dtype=torch.uint8),
+            **weights,
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> SequenceScorer:
+        """Take back what `tensors` gave."""
+        description = json.loads(bytes(tensors["description"].tolist()))
+        weights = {
+            name.removeprefix("encoder."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("encoder.")
+        }
+        encoder = Encoder(
+            description.pop("block"),
+            dropout=description.pop("dropout"),
+            options=description.pop("options"),
+            generator=torch.Generator(),
+            **description,
+        )
+        encoder.load_state_dict(weights)
+        return cls(item=tensors["item"], encoder=encoder.eval().requires_grad_(requires_grad=False))
+
+
+def with_start(histories: Histories, *, start: int) -> tuple[Int[Tensor, " T"], Int[Tensor, " B_plus_1"]]:
+    """Rows of the items of each history behind a row ``start``, packed, and where each history begins.
+
+    Example:
+        >>> rows, offsets = with_start(Histories.from_lists([[4, 7], [], [5]]), start=9)
+        >>> rows.tolist(), offsets.tolist()
+        ([9, 4, 7, 9, 9, 5], [0, 3, 4, 6])
+    """
+    offsets = histories.offsets + torch.arange(len(histories.offsets), device=histories.offsets.device)
+    rows = torch.full((int(offsets[-1]),), start, device=offsets.device)
+    rows[torch.arange(len(histories.items), device=offsets.device) + histories.rows() + 1] = histories.items
+    return rows, offsets

@@ -1,0 +1,89 @@
+"""From the items of packed histories to a user vector at every event.
+
+Shape legend
+    T  packed rows   B  histories   D  width
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fuserec.errors import ConfigError, nearest
+from fuserec.nn.dropout import Dropout
+from fuserec.nn.transformer import TransformerBlock
+from fuserec.shapes import Float, Int
+
+__all__ = ["BLOCKS", "Encoder"]
+
+BLOCKS: dict[str, Callable[..., nn.Module]] = {"transformer": TransformerBlock}
+"""Blocks by name: called with the width, their own options, ``dropout`` and ``generator``."""
+
+
+class Encoder(nn.Module):
+    """A start vector, dropout of the input, blocks one after another, and a last normalisation.
+
+    Args:
+        block: name of the blocks, see `BLOCKS`.
+        dim: D.
+        num_layers: number of blocks, at least 1.
+        options: of each block.
+        dropout: share of values dropped from the input and from the outputs of the blocks' branches.
+        generator: draws the weights.
+
+    Raises:
+        ConfigError: there is no such block, or an option has no sense.
+    """
+
+    def __init__(
+        self,
+        block: str,
+        *,
+        dim: int,
+        num_layers: int,
+        options: Mapping[str, Any],
+        dropout: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        if block not in BLOCKS:
+            raise ConfigError(f"expected the name of a block, got {block!r}; {nearest(block, BLOCKS)}")
+        if num_layers < 1:
+            raise ConfigError(f"num_layers must be at least 1, got {num_layers}")
+        self.description = {
+            "block": block,
+            "dim": dim,
+            "num_layers": num_layers,
+            "options": dict(options),
+            "dropout": dropout,
+        }
+        """All that makes another encoder of the same shape: the arguments but the generator."""
+        self.dropout = Dropout(dropout, generator=generator)
+        self.start = nn.Parameter(torch.empty(dim).normal_(std=0.02, generator=generator))
+        self.blocks = nn.ModuleList(
+            BLOCKS[block](dim, **options, dropout=Dropout(dropout, generator=generator), generator=generator)
+            for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(dim)
+
+    def begin_epoch(self) -> None:
+        """Draws of a new epoch, in all dropouts."""
+        for module in self.modules():
+            if isinstance(module, Dropout):
+                module.begin_epoch()
+
+    def forward(self, x: Float[Tensor, "T D"], offsets: Int[Tensor, " B_plus_1"]) -> Float[Tensor, "T D"]:
+        """The user vector after each row.
+
+        Args:
+            x: (T, D) vectors of events, packed; the first row of each history is `start`.
+            offsets: (B + 1,) where each history begins, and T.
+        """
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x, offsets)
+        out: Tensor = self.norm(x)
+        return out
