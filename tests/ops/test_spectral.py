@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from fuserec.ops.graph import SparseMatrix
-from fuserec.ops.spectral import leading_eigenvectors
+from fuserec.ops.spectral import leading_eigenpairs, leading_eigenvectors
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -82,3 +82,13 @@ def test_float64_stays_float64() -> None:
     vectors = leading_eigenvectors(sparse(dense.double()), 1, generator=rng())
     assert vectors.dtype == torch.float64
     assert abs(float(vectors[:, 0] @ expected[:, 0].double())) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_the_eigenvalues_come_with_their_vectors() -> None:
+    dense, expected = with_eigenvalues(torch.tensor([0.9, 0.5, 0.1, -0.3, -0.9]))
+    values, vectors = leading_eigenpairs(
+        dense.matmul, 3, nodes=5, dtype=torch.float32, generator=rng(1), iterations=60
+    )
+    torch.testing.assert_close(values, torch.tensor([0.9, 0.5, 0.1]), atol=1e-5, rtol=0)
+    overlap = (vectors.T @ expected[:, :3]).abs()
+    torch.testing.assert_close(overlap, torch.eye(3), atol=1e-3, rtol=0)
