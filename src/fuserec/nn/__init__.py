@@ -4,7 +4,9 @@ from fuserec.nn.causal_attention import CausalAttention
 from fuserec.nn.collaborative import Collaborative, xavier_linear, xavier_uniform
 from fuserec.nn.dropout import Dropout
 from fuserec.nn.frozen_graph import FrozenGraph
+from fuserec.nn.item_content import ItemContent
 from fuserec.nn.linear import normal_linear
+from fuserec.nn.modality_fusion import Fused, FusionLayer
 from fuserec.nn.pruned_graph import PrunedGraph, ThinnedGraph
 from fuserec.nn.transformer import FeedForward, TransformerBlock
 
@@ -14,6 +16,9 @@ __all__ = [
     "Dropout",
     "FeedForward",
     "FrozenGraph",
+    "Fused",
+    "FusionLayer",
+    "ItemContent",
     "PrunedGraph",
     "ThinnedGraph",
     "TransformerBlock",
