@@ -58,6 +58,7 @@ def test_nothing_makes_no_blocks() -> None:
         blocks = Blocks.every(offsets, block=4)
         assert (len(blocks), blocks.longest) == (0, 0)
         assert block_means(torch.zeros(0, 3), blocks).shape == (0, 3)
+        assert block_softmax(torch.zeros(0, 3), blocks).shape == (0, 3)
         assert of_block_before(torch.zeros(0, 3), blocks).shape == (0, 3)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -21,8 +22,8 @@ BORDERED = Blocks.at(BEGINS, OFFSETS, block=BLOCK)
 def drawn(blocks: Blocks) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(3)
     events, C = (30, H, D), (len(blocks), H, D)
-    shapes = dict.fromkeys(("q", "k", "v", "query"), events) | dict.fromkeys(("key", "value"), C)
-    shapes["bias"] = (H, blocks.longest)
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("q", "k", "v", "query"), events)
+    shapes |= dict.fromkeys(("key", "value"), C) | {"bias": (H, blocks.longest)}
     return {
         name: torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
         for name, shape in shapes.items()
@@ -51,7 +52,7 @@ def by_choice(x: dict[str, Tensor], blocks: Blocks, selected: int = 2) -> Tensor
 
 def earlier_blocks(t: int) -> list[int]:
     """Those of the event's history that come before its own, the nearest last."""
-    history = int((OFFSETS <= t).sum()) - 1
+    history = int(torch.searchsorted(OFFSETS, t, right=True)) - 1
     return list(range(int(BORDERED.number[OFFSETS[history]]), int(BORDERED.number[t])))
 
 
@@ -117,7 +118,7 @@ def test_blocks_of_any_length_are_seen_event_by_event(selected: int) -> None:
 def test_with_fixed_borders_it_is_the_attention_that_knows_no_others() -> None:
     blocks = dataclasses.replace(Blocks.every(OFFSETS, block=BLOCK), fixed=False)
     x = drawn(blocks)
-    own = {"block_key": x["key"], "block_bias": x["bias"], "offsets": OFFSETS, "block": BLOCK}
+    own: dict[str, Any] = {"block_key": x["key"], "block_bias": x["bias"], "offsets": OFFSETS, "block": BLOCK}
     same(by_blocks(x, blocks), blockwise(x["query"], x["k"], x["v"], block_value=x["value"], **own), x)
     expected = selective(x["q"], x["k"], x["v"], selected=2, group=GROUP, block_query=x["query"], **own)
     same(by_choice(x, blocks), expected, x)

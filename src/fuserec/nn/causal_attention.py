@@ -45,13 +45,18 @@ class CausalAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "T D"], offsets: Int[Tensor, " B_plus_1"]) -> Float[Tensor, "T D"]:
         """(T, D) of the packed rows (T, D)."""
-        T, D = x.shape
-        qkv = self.qkv(x).view(T, 3 * self.heads, D // self.heads)
-        places_T = positions(offsets)
-        # queries and keys turn by the same angles, so they turn in one call
-        turned, v = rotate(qkv[:, : 2 * self.heads], places_T), qkv[:, 2 * self.heads :]
-        q, k = turned.chunk(2, dim=1)
+        q, k, v = self.projected(x, positions(offsets))
         longest = int(offsets.diff().max()) if len(offsets) > 1 else 1
         attended = windowed(q, k, v, window=max(longest, 1), offsets=offsets)
-        mixed: Tensor = self.out(attended.reshape(T, D))
+        mixed: Tensor = self.out(attended.reshape(x.shape))
         return mixed
+
+    def projected(
+        self, x: Float[Tensor, "T D"], places: Int[Tensor, " T"]
+    ) -> tuple[Float[Tensor, "T H _"], Float[Tensor, "T H _"], Float[Tensor, "T H _"]]:
+        """Queries and keys, turned, and values of events at these positions of their histories."""
+        qkv = self.qkv(x).unflatten(1, (3 * self.heads, x.shape[1] // self.heads))
+        # queries and keys turn by the same angles, so they turn in one call
+        turned, v = rotate(qkv[:, : 2 * self.heads], places), qkv[:, 2 * self.heads :]
+        q, k = turned.chunk(2, dim=1)
+        return q, k, v

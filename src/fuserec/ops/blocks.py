@@ -163,7 +163,7 @@ def block_softmax(scores: Float[Tensor, "T H"], blocks: Blocks) -> Float[Tensor,
     """The softmax of scores over the events of each block."""
     slots_T = blocks.slots
     slots_SH = scores.new_full((len(blocks) * blocks.size, scores.shape[1]), -torch.inf)
-    laid_out = slots_SH.index_copy(0, slots_T, scores).view(len(blocks), blocks.size, -1)
+    laid_out: Tensor = slots_SH.index_copy(0, slots_T, scores).unflatten(0, (len(blocks), blocks.size))
     return laid_out.softmax(1).flatten(0, 1).index_select(0, slots_T)
 
 

@@ -1,0 +1,66 @@
+"""The block of MUFASA's sparse attention-guided alignment layer.
+
+Shape legend
+    T  packed rows   B  histories   D  width
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from fuserec.nn.block_evolution import BlockEvolution
+from fuserec.nn.dropout import Dropout
+from fuserec.nn.sparse_attention import SparseAttention
+from fuserec.ops.blocks import Blocks
+from fuserec.shapes import Float, Int
+
+__all__ = ["SparseAlignmentBlock"]
+
+
+class SparseAlignmentBlock(nn.Module):
+    """x + drop(attention(LN x) + evolution(LN x)), then x + drop(feed-forward(LN x)).
+
+    Source: MUFASA (arXiv 2508.09664).
+
+    Args:
+        attention: at three granularities.
+        feed_forward: of rows.
+        dropout: on the output of both parts.
+        evolution: of blocks; None for none.
+    """
+
+    def __init__(
+        self,
+        attention: SparseAttention,
+        feed_forward: nn.Module,
+        *,
+        dropout: Dropout,
+        evolution: BlockEvolution | None = None,
+    ) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(attention.dim)
+        self.attention = attention
+        self.evolution = evolution
+        self.feed_forward_norm = nn.LayerNorm(attention.dim)
+        self.feed_forward = feed_forward
+        self.dropout = dropout
+
+    def forward(
+        self, x: Float[Tensor, "T D"], offsets: Int[Tensor, " B_plus_1"], blocks: Blocks | None = None
+    ) -> Float[Tensor, "T D"]:
+        """(T, D) of the packed rows (T, D).
+
+        Args:
+            x: (T, D).
+            offsets: (B + 1,) where each history begins, and T.
+            blocks: of the events, with the attention's number of events at most; None for a border every so many events.
+        """
+        if blocks is None:
+            blocks = Blocks.every(offsets, block=self.attention.pattern.block)
+        normed = self.attention_norm(x)
+        heard = self.attention(normed, offsets, blocks)
+        if self.evolution is not None:
+            heard = heard + self.evolution(normed, blocks)
+        x = x + self.dropout(heard)
+        out: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        return out
