@@ -26,7 +26,7 @@ def dropout(
     """Each value 0 with probability ``rate``, and otherwise divided by the probability of being kept.
 
     Source: "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", Srivastava et al., 2014.
-    A byte a value is five times as fast as a number a value; the rate is rounded to a multiple of 1/256 and the
+    A byte a value is five times as fast as a number a value; the rate is rounded to a multiple of 1/256 below 1 and the
     division is by what it was rounded to, so the mean is exact.
 
     Args:
@@ -55,11 +55,13 @@ def dropout_mask(
     # eight bytes of one draw serve eight values
     words = torch.empty(-(-count // 8), dtype=torch.int64, device=generator.device)
     words.random_(-(2**63), None, generator=generator)
-    return (words.view(torch.uint8)[:count] < _kept(rate)).view(shape)
+    # the last byte that is kept, since STEPS itself is none
+    return (words.view(torch.uint8)[:count] <= _kept(rate) - 1).view(shape)
 
 
 def _kept(rate: float) -> int:
-    return round(STEPS * (1.0 - rate))
+    """Of so many bytes in STEPS a value is kept; never of none."""
+    return max(round(STEPS * (1.0 - rate)), 1)
 
 
 class _Dropout(torch.autograd.Function):
