@@ -12,7 +12,7 @@ import torch
 import fuserec.models
 from fuserec.batch import Corpus
 from fuserec.errors import ConfigError
-from fuserec.models.next_item import NextItem
+from fuserec.models.next_item import NextItemById
 from fuserec.models.protocol import Scorer
 from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS, SCORERS, by_content, config_class
 from fuserec.testing.contract import all_scores, some_queries
@@ -61,7 +61,7 @@ def test_every_config_has_a_default_for_everything(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_model_ends_as_a_registered_scorer_that_survives_its_tensors(name: str) -> None:
-    corpus = tiny_corpus(ready_graph=("image",))
+    corpus = tiny_corpus(ready_graph=("image",), titled=True)
     scorer = scorer_of(name, corpus)
     assert type(scorer) is SCORERS[scorer.kind]
     again = SCORERS[scorer.kind].from_tensors(scorer.tensors())
@@ -76,10 +76,10 @@ def test_every_model_keeps_its_contract(name: str) -> None:
         model: object = CLOSED_FORMS[name].build(config)
     else:
         rng = torch.Generator().manual_seed(0)
-        model = GRADIENT_MODELS[name].build(config, tiny_corpus(), rng)
+        model = GRADIENT_MODELS[name].build(config, tiny_corpus(titled=True), rng)
     contract = "ModelContract" if name in CLOSED_FORMS else "GradientContract"
     # a model of the next item is built by a function that bears its name
-    built = name if isinstance(model, NextItem) else type(model).__name__
+    built = name if isinstance(model, NextItemById) else type(model).__name__
     asked = rf"^class Test\w*\({contract}\):\n    model: ClassVar\S* = (staticmethod\()?{built}\)?$"
     files = Path(__file__).parent.glob("test_*.py")
     assert any(re.search(asked, file.read_text(encoding="utf-8"), re.MULTILINE) for file in files)
@@ -93,7 +93,7 @@ def test_every_scorer_is_found_by_its_own_kind() -> None:
 def test_another_content_of_items_without_events_changes_what_models_by_content_say_of_them(
     name: str,
 ) -> None:
-    corpus = tiny_corpus(missing=0.0)
+    corpus = tiny_corpus(missing=0.0, titled=True)
     cold = corpus.popularity() == 0
     modalities = []
     for modality in corpus.modalities:

@@ -25,7 +25,7 @@ from fuserec.training.loop import Fitted, fit_by_gradient
 from fuserec.training.run import evaluate_run, train
 
 MODELS = [*CLOSED_FORMS, *GRADIENT_MODELS]
-HONEST = tiny_prepared(ready_graph=("image",))
+HONEST = tiny_prepared(ready_graph=("image",), titled=True)
 RecipeOf = Callable[..., Recipe]
 Poison = Callable[[Pairs], Pairs]
 

@@ -269,7 +269,7 @@ def test_a_total_that_overflows_is_named_too() -> None:
 @pytest.mark.parametrize("name", sorted(GRADIENT_MODELS))
 def test_a_real_model_with_an_absurd_learning_rate_is_stopped(name: str, recipe_of: RecipeOf) -> None:
     with pytest.raises(TrainingError, match=r"loss '\w+' is (nan|inf) at step \d+ of epoch \d;"):
-        fit(recipe_of(name, learning_rate=1e30, epochs=5), tiny_prepared())
+        fit(recipe_of(name, learning_rate=1e30, epochs=5), tiny_prepared(titled=True))
 
 
 # --- weights of losses
@@ -320,7 +320,7 @@ def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 
 @pytest.mark.parametrize("name", sorted(GRADIENT_MODELS))
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(name: str, recipe_of: RecipeOf) -> None:
-    prepared = tiny_prepared(ready_graph=("image",))
+    prepared = tiny_prepared(ready_graph=("image",), titled=True)
     fitted = []
     for seed, noise in ((0, 1), (0, 2), (1, 1)):
         with torch.random.fork_rng():
@@ -339,7 +339,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(name: str, re
 def test_the_best_epoch_of_a_real_model_survives_the_epochs_after_it(
     name: str, num_layers: int, recipe_of: RecipeOf
 ) -> None:
-    prepared = tiny_prepared(ready_graph=("image",))
+    prepared = tiny_prepared(ready_graph=("image",), titled=True)
     recipe = recipe_of(name, epochs=4, num_layers=num_layers)
     entry, config = GRADIENT_MODELS[name], recipe.train
     assert config is not None

@@ -74,7 +74,7 @@ def test_the_page_lists_the_keys_at_the_top_of_a_recipe() -> None:
 
 
 def test_the_page_lists_the_losses_of_every_model() -> None:
-    corpus = tiny_corpus()
+    corpus = tiny_corpus(titled=True)
     expected = {}
     for name, entry in GRADIENT_MODELS.items():
         config = entry.config()

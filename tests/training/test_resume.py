@@ -27,7 +27,7 @@ from fuserec.training.progress import Silent
 from fuserec.training.run import train
 from fuserec.training.snapshots import saved_epoch
 
-PREPARED = tiny_prepared(ready_graph=("image",))
+PREPARED = tiny_prepared(ready_graph=("image",), titled=True)
 RECIPE = """
 name = "{name}"
 [model]

@@ -29,7 +29,7 @@ MODELS = [*CLOSED_FORMS, *GRADIENT_MODELS]
 SOURCE = '# as given\n[model]\nname = "lightgcn"\n'
 RecipeOf = Callable[..., Recipe]
 
-PREPARED = tiny_prepared(ready_graph=("image",))
+PREPARED = tiny_prepared(ready_graph=("image",), titled=True)
 
 
 class Stops(Silent):

@@ -19,12 +19,16 @@ from fuserec.models.content_graph import (
 )
 from fuserec.models.content_knn import ContentKnn, ContentKnnConfig
 from fuserec.models.ease import Ease, EaseConfig
+from fuserec.models.esasrec import EsasrecConfig, esasrec
 from fuserec.models.freedom import Freedom, FreedomConfig
+from fuserec.models.hstu import HstuConfig, hstu
 from fuserec.models.item_knn import ItemKnn, ItemKnnConfig
 from fuserec.models.item_to_item import ItemToItem
 from fuserec.models.lightgcn import LightGcn, LightGcnConfig
 from fuserec.models.markov import Markov, MarkovConfig
 from fuserec.models.mgcn import Mgcn, MgcnConfig
+from fuserec.models.mufasa import Mufasa, mufasa_stages
+from fuserec.models.mufasa_config import MufasaConfig
 from fuserec.models.pair_fusion import PairFusion
 from fuserec.models.popularity import Popularity, PopularityConfig, PopularityScorer
 from fuserec.models.protocol import ClosedForm, Gradient, Scorer
@@ -88,6 +92,24 @@ GRADIENT_MODELS: dict[str, _Gradient] = {
     ),
     "mgcn": _Gradient(
         MgcnConfig, lambda config, corpus, g: Mgcn(config, corpus, generator=g), by_content=True
+    ),
+    "esasrec": _Gradient(
+        EsasrecConfig,
+        lambda config, corpus, g: esasrec(config, corpus, generator=g),
+        by_content=False,
+        stages=_by_histories,
+    ),
+    "hstu": _Gradient(
+        HstuConfig,
+        lambda config, corpus, g: hstu(config, corpus, generator=g),
+        by_content=False,
+        stages=_by_histories,
+    ),
+    "mufasa": _Gradient(
+        MufasaConfig,
+        lambda config, corpus, g: Mufasa(config, corpus, generator=g),
+        by_content=True,
+        stages=mufasa_stages,
     ),
     "sasrec": _Gradient(
         SasrecConfig,

@@ -15,7 +15,7 @@ import torch
 
 from fuserec.batch import Corpus
 from fuserec.errors import ConfigError
-from fuserec.models.next_item import NextItem
+from fuserec.models.next_item import NextItemById
 from fuserec.nn.encoder import Encoder
 
 __all__ = ["SasrecConfig", "sasrec"]
@@ -42,7 +42,7 @@ class SasrecConfig:
             raise ConfigError(f"dropout must be from 0 to below 1, got {self.dropout}")
 
 
-def sasrec(config: SasrecConfig, corpus: Corpus, *, generator: torch.Generator) -> NextItem:
+def sasrec(config: SasrecConfig, corpus: Corpus, *, generator: torch.Generator) -> NextItemById:
     """The model at the start of training.
 
     Args:
@@ -58,4 +58,4 @@ def sasrec(config: SasrecConfig, corpus: Corpus, *, generator: torch.Generator) 
         dropout=config.dropout,
         generator=generator,
     )
-    return NextItem(corpus, encoder, dim=config.dim, generator=generator)
+    return NextItemById(corpus, encoder, dim=config.dim, generator=generator)

@@ -6,20 +6,57 @@ Shape legend
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fuserec.errors import ConfigError, nearest
+from fuserec.nn.block_evolution import BlockEvolution
 from fuserec.nn.dropout import Dropout
-from fuserec.nn.transformer import TransformerBlock
+from fuserec.nn.gated_feed_forward import GatedFeedForward
+from fuserec.nn.hstu import HstuBlock
+from fuserec.nn.ligr import LigrBlock
+from fuserec.nn.sparse_alignment import SparseAlignmentBlock
+from fuserec.nn.sparse_attention import SparseAttention
+from fuserec.nn.transformer import FeedForward, TransformerBlock
 from fuserec.shapes import Float, Int
 
 __all__ = ["BLOCKS", "Encoder"]
 
-BLOCKS: dict[str, Callable[..., nn.Module]] = {"transformer": TransformerBlock}
+
+def _sparse_block(
+    dim: int,
+    *,
+    heads: int,
+    evolution: bool,
+    gated_feed_forward: bool,
+    branches: Sequence[str],
+    dropout: Dropout,
+    generator: torch.Generator,
+    **attention: Any,
+) -> SparseAlignmentBlock:
+    # two thirds of the hidden width where there are three maps, so both kinds have as many weights
+    feed_forward = (
+        GatedFeedForward(dim, 8 * dim // 3, generator=generator)
+        if gated_feed_forward
+        else FeedForward(dim, 4 * dim, generator=generator)
+    )
+    return SparseAlignmentBlock(
+        SparseAttention(dim, heads, branches=tuple(branches), generator=generator, **attention),
+        feed_forward,
+        dropout=dropout,
+        evolution=BlockEvolution(dim, heads, generator=generator) if evolution else None,
+    )
+
+
+BLOCKS: dict[str, Callable[..., nn.Module]] = {
+    "hstu": HstuBlock,
+    "ligr": LigrBlock,
+    "sparse": _sparse_block,
+    "transformer": TransformerBlock,
+}
 """Blocks by name: called with the width, their own options, ``dropout`` and ``generator``."""
 
 

@@ -37,6 +37,7 @@ def tiny_prepared(
     missing: float = 0.2,
     num_cold: int = 3,
     repeats: bool = False,
+    titled: bool = False,
 ) -> Prepared:
     """A small dataset under a leave-one-out split, the same for the same arguments.
 
@@ -51,6 +52,7 @@ def tiny_prepared(
         missing: share of the items that lack a modality, drawn for each; one warm item lacks them all.
         num_cold: items without a training interaction; the first few users have one as their test item.
         repeats: let users have the same item again, also a training item as a held-out one.
+        titled: two modalities more, which all items have: ``title``, and ``category``, its group and sometimes another.
 
     Raises:
         ConfigError: the numbers cannot be met together.
@@ -76,7 +78,8 @@ def tiny_prepared(
         num_users=num_users,
         num_items=num_items,
         train=Pairs(users=user_rows.repeat(train_steps), items=by_time[:train_steps].flatten()),
-        modalities=_draw_modalities(modalities, ready_graph, missing, is_cold, rng),
+        modalities=_draw_modalities(modalities, ready_graph, missing, is_cold, rng)
+        + (_titles_and_categories(num_items, seed) if titled else ()),
     )
     valid = Pairs(users=user_rows, items=by_time[-2].clone())
     test = Pairs(users=user_rows, items=by_time[-1].clone())
@@ -189,6 +192,24 @@ def _draw_modalities(
         graph = _draw_graph(present, rng) if name in ready_graph else None
         drawn.append(Modality(name=name, present=present, features=features, graph=graph))
     return tuple(drawn)
+
+
+def _titles_and_categories(num_items: int, seed: int) -> tuple[Modality, ...]:
+    rng = torch.Generator().manual_seed(seed + 1)  # nothing else is drawn otherwise for their sake
+    group = torch.arange(num_items) % NUM_GROUPS
+    titles = torch.randn(NUM_GROUPS, 12, generator=rng)[group] + 0.5 * torch.randn(
+        num_items, 12, generator=rng
+    )
+    categories = torch.zeros(num_items, NUM_GROUPS)
+    categories[torch.arange(num_items), group] = 1.0
+    categories[torch.arange(num_items), (group + 1) % NUM_GROUPS] = 1.0 * (
+        torch.rand(num_items, generator=rng) < 0.3
+    )
+    present = torch.ones(num_items, dtype=torch.bool)
+    return (
+        Modality(name="title", present=present, features=titles),
+        Modality(name="category", present=present, features=categories),
+    )
 
 
 def _draw_present(num_items: int, missing: float, bare_item: int, rng: torch.Generator) -> Bool[Tensor, " I"]:

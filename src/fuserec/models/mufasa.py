@@ -1,0 +1,239 @@
+"""MUFASA: titles anchor what items are, sparse attention reads what users did.
+
+"Multimodal Fusion And Sparse Attention-based Alignment Model for Long Sequential Recommendation", Y. Fu, J. Liu, T. Li,
+Z. Wu, S. Qin, H. Liu. arXiv 2508.09664, August 2025. The full text was not available to us: docs/papers/mufasa.md says
+what the paper states and what is ours.
+
+Training has two stages. Batches of items train the fusion layer by its four losses; then its vectors f stand still and
+whole histories train the alignment layer. With ``joint`` the layer is trained on in the second stage.
+
+Shape legend
+    I  items   B  items of a batch   D  width of user and item vectors   F  width of the fused space
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fuserec.batch import Corpus, Histories, ItemBatch, StagePlan
+from fuserec.errors import ConfigError, nearest
+from fuserec.losses import collaborative_alignment, structure, title_alignment, uniformity
+from fuserec.models.collaborative_space import collaborative_space
+from fuserec.models.mufasa_config import MufasaConfig
+from fuserec.models.next_item import NextItem
+from fuserec.models.sequence_scorer import SequenceScorer
+from fuserec.nn import xavier_uniform
+from fuserec.nn.encoder import Encoder
+from fuserec.nn.item_content import ItemContent
+from fuserec.nn.item_vectors import ContentItems, IdItems
+from fuserec.nn.modality_fusion import Fused, FusionLayer
+from fuserec.shapes import Bool, Float, Int
+
+__all__ = ["Mufasa", "item_content", "mufasa_stages"]
+
+FUSION_TERMS = frozenset({"alignment", "collaborative", "structure", "uniformity"})
+
+
+class Mufasa(nn.Module):
+    """Paper: MUFASA, as docs/papers/mufasa.md has it.
+
+    Args:
+        config: options.
+        corpus: training interactions and content.
+        generator: draws all initial weights.
+
+    Raises:
+        ConfigError: an option does not fit the data or another option.
+        DataError: an item has no title.
+    """
+
+    def __init__(self, config: MufasaConfig, corpus: Corpus, *, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.next_item = NextItem(corpus, _encoder(config, generator), similarity=config.similarity)
+        self.item: IdItems | ContentItems
+        self.layer: _Layer | None = None
+        if config.items == "id":
+            self.item = IdItems(corpus.num_items, config.dim, generator=generator)
+            return
+        self.layer = _Layer(config, corpus, generator=generator)
+        self.item = ContentItems(
+            config.fusion_dim,
+            corpus.num_items,
+            config.dim,
+            dropout=config.id_dropout if config.items == "both" else None,
+            generator=generator,
+        )
+
+    def begin_epoch(self) -> None:
+        """Draw the dropout of a new epoch, in training mode."""
+        self.train()
+        self.next_item.encoder.begin_epoch()
+        if isinstance(self.item, ContentItems) and self.item.dropout is not None:
+            self.item.dropout.begin_epoch()
+
+    def losses(self, batch: ItemBatch | Histories) -> dict[str, Tensor]:
+        """Of items, terms ``alignment``, ``collaborative``, ``structure`` and ``uniformity``; of histories ``softmax``.
+
+        With ``joint``, histories have all of them, the first four over the items that occur in the batch.
+        """
+        if isinstance(batch, ItemBatch):
+            assert self.layer is not None
+            return self.layer.losses(batch.items, self.layer.fusion(batch.items))
+        if isinstance(self.item, IdItems):
+            return {"softmax": self.next_item.loss(self.item(), batch)}
+        assert self.layer is not None
+        if not self.config.joint:
+            return {"softmax": self.next_item.loss(self.item(self.layer.frozen()), batch)}
+        everything = torch.arange(len(self.layer.fused), device=batch.items.device)
+        fused = self.layer.fusion(everything)
+        terms = self.layer.losses(everything, fused)
+        return {"softmax": self.next_item.loss(self.item(fused.fused), batch), **terms}
+
+    @torch.no_grad()
+    def scorer(self) -> SequenceScorer:
+        """Items without a training interaction are served by content alone, or by a zero vector where there is none."""
+        warm_I = self.next_item.warm_I
+        if isinstance(self.item, IdItems):
+            return self.next_item.scorer(self.item.served(warm_I))
+        assert self.layer is not None
+        fused = self.layer.fusion.fuse_all().fused if self.config.joint else self.layer.frozen()
+        return self.next_item.scorer(self.item.served(fused, warm_I))
+
+
+class _Layer(nn.Module):
+    """The fusion layer, what it is aligned to, and its vectors once it stands still."""
+
+    fused: Float[Tensor, "I F"]
+    stands: Bool[Tensor, ""]
+    space: Float[Tensor, "I C"]
+    known: Bool[Tensor, " I"]
+
+    def __init__(self, config: MufasaConfig, corpus: Corpus, *, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.fusion = FusionLayer(
+            item_content(corpus, config, generator=generator),
+            dim=config.fusion_dim,
+            rank=config.fusion_rank,
+            num_heads=config.fusion_heads,
+            fusion=config.fusion,
+            anchor=config.anchor,
+            generator=generator,
+        )
+        space = collaborative_space(
+            corpus, dim=config.teacher_dim, teacher=config.teacher, generator=generator
+        )
+        self.register_buffer("space", space, persistent=False)
+        self.register_buffer("known", corpus.popularity() >= config.teacher_events, persistent=False)
+        self.collaborative_map = xavier_uniform(config.fusion_dim, config.teacher_dim, generator=generator)
+        self.register_buffer("fused", torch.zeros(corpus.num_items, config.fusion_dim))
+        self.register_buffer("stands", torch.zeros((), dtype=torch.bool))
+
+    def frozen(self) -> Float[Tensor, "I F"]:
+        """F of all items, as the layer was when it was first asked for."""
+        if not self.stands:
+            self.fused.copy_(self.fusion.fuse_all().fused)
+            self.stands.fill_(value=True)
+        return self.fused
+
+    def losses(self, items: Int[Tensor, " B"], fused: Fused) -> dict[str, Tensor]:
+        """Paper: MUFASA, Eq. (L1) to (L4)."""
+        titles, config = self.fusion.content.titles[items], self.config
+        return {
+            "alignment": title_alignment(
+                fused.views,
+                fused.anchor,
+                present=fused.views_present,
+                titles=titles,
+                items=items,
+                temperature=config.alignment_temperature,
+                same_above=config.same_title,
+            ),
+            "collaborative": collaborative_alignment(
+                fused.fused @ self.collaborative_map,
+                self.space[items],
+                known=self.known[items],
+                items=items,
+                temperature=config.teacher_temperature,
+            ),
+            "structure": structure(fused.views, titles, present=fused.views_present, items=items),
+            "uniformity": uniformity(fused.fused, items=items),
+        }
+
+
+def mufasa_stages(config: MufasaConfig) -> tuple[StagePlan, ...]:
+    """Items first, where there is content; then histories."""
+    if config.items == "id":
+        return (StagePlan(batches="histories"),)
+    terms = frozenset({"softmax"}) | (FUSION_TERMS if config.joint else frozenset())
+    return (
+        StagePlan(
+            batches="items",
+            epochs=config.fusion_epochs,
+            batch_size=config.fusion_batch,
+            terms=FUSION_TERMS,
+            evaluated=False,
+        ),
+        StagePlan(batches="histories", terms=terms),
+    )
+
+
+def item_content(corpus: Corpus, config: MufasaConfig, *, generator: torch.Generator) -> ItemContent:
+    """Titles, the other modalities and the genres of a catalogue, as the options name them.
+
+    Raises:
+        ConfigError: a name is no modality with features.
+    """
+    known = {one.name: one for one in corpus.modalities if one.features is not None}
+    others = config.modalities or tuple(name for name in known if name not in (config.title, config.genres))
+    for name in (config.title, *filter(None, [config.genres]), *others):
+        if name not in known:
+            raise ConfigError(
+                f"expected features of a modality {name!r}; {nearest(name, known)}, or make them with 'fuserec features'"
+            )
+
+    def features(name: str) -> Tensor:
+        values = known[name].features
+        assert values is not None
+        return values.float()
+
+    titles = features(config.title)
+    if config.shuffled_titles:
+        titles = titles[torch.randperm(len(titles), generator=generator)]
+    genres = features(config.genres) != 0 if config.genres else torch.zeros(len(titles), 0, dtype=torch.bool)
+    return ItemContent(
+        titles=titles,
+        modalities={name: (features(name), known[name].present) for name in others},
+        genres=genres,
+    )
+
+
+def _encoder(config: MufasaConfig, generator: torch.Generator) -> Encoder:
+    block, options = "sparse", dict[str, Any]()
+    if config.attention == "dense":
+        block, options = "transformer", {"heads": config.heads, "hidden": 4 * config.dim}
+    else:
+        options = {
+            "heads": config.heads,
+            "window": config.window,
+            "block": config.block,
+            "selected": config.selected,
+            "group": config.group,
+            "branches": list(config.branches),
+            "gated": config.gated,
+            "learnt_pooling": config.learnt_pooling,
+            "evolution": config.evolution,
+            "gated_feed_forward": config.gated_feed_forward,
+        }
+    return Encoder(
+        block,
+        dim=config.dim,
+        num_layers=config.num_layers,
+        options=options,
+        dropout=config.dropout,
+        generator=generator,
+    )

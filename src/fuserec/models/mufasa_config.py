@@ -1,0 +1,124 @@
+"""Options of MUFASA."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from fuserec.errors import ConfigError, nearest
+
+__all__ = ["MufasaConfig"]
+
+Items = Literal["both", "id", "content"]
+Attention = Literal["sparse", "dense"]
+Fusion = Literal["attention", "concat", "mean"]
+Teacher = Literal["ease", "transitions"]
+Similarity = Literal["dot", "cosine"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MufasaConfig:
+    """Options of MUFASA. Symbols are those of docs/papers/mufasa.md."""
+
+    dim: int = 64
+    """Width D of item and user vectors, at least 1."""
+    num_layers: int = 2
+    """Blocks of the alignment layer, at least 1."""
+    heads: int = 2
+    """Heads of the attention; D must be a multiple of twice their number."""
+    dropout: float = 0.2
+    """Share of values dropped from the input and from the outputs of the blocks' branches, from 0 to below 1."""
+    attention: Attention = "sparse"
+    """"sparse", or "dense" for comparison: every event attends to all earlier ones."""
+    window: int = 64
+    """Events that the windowed branch sees (w), at least 1."""
+    block: int = 16
+    """Events of a block (l), at least 1."""
+    selected: int = 4
+    """Earlier blocks that a group chooses (n), at least 0."""
+    group: int = 8
+    """Neighbouring events that share a choice (g); divides the block."""
+    branches: tuple[str, ...] = ("window", "block", "selected")
+    """Branches of the sparse attention, in this order."""
+    gated: bool = True
+    """Weigh the branches by learnt gates; with false, equally."""
+    learnt_pooling: bool = False
+    """Pool the events of a block by learnt weights instead of their mean."""
+    evolution: bool = True
+    """Let blocks attend to earlier blocks, and events read the state of the last whole block."""
+    gated_feed_forward: bool = False
+    """SwiGLU in place of GELU, with as many weights."""
+    items: Items = "both"
+    """What item vectors are made of: "both" content and IDs, "id" or "content" alone."""
+    id_dropout: float = 0.2
+    """Share of items whose ID vector is dropped in a step, from 0 to below 1."""
+    similarity: Similarity = "cosine"
+    """Of user and item: "cosine" over a learnt temperature, or "dot", their inner product."""
+    joint: bool = False
+    """Train the fusion layer on with the alignment layer, instead of keeping its vectors as they are."""
+    title: str = "title"
+    """Modality whose features are the titles."""
+    genres: str = "category"
+    """Modality whose features that are not zero are an item's genres; empty for none."""
+    modalities: tuple[str, ...] = ()
+    """Modalities beside the title; empty means all but the genres."""
+    anchor: str = "title"
+    """"title", the name of another modality, or "learnt": what the modalities are aligned to."""
+    shuffled_titles: bool = False
+    """Give every item the title of another one, drawn at random: a control."""
+    fusion: Fusion = "attention"
+    """How the modalities come together: "attention", "concat" or "mean"."""
+    fusion_dim: int = 128
+    """Width of the fused vectors, at least 1."""
+    fusion_heads: int = 4
+    """Heads of the fusion layer; divides its width."""
+    fusion_rank: int = 16
+    """Rank of a genre's adapter, at least 1."""
+    fusion_epochs: int = 200
+    """Passes over the items in the first stage, at least 1."""
+    fusion_batch: int = 512
+    """Items a step of the first stage, at least 2."""
+    alignment_temperature: float = 0.07
+    """Of the alignment to titles, above 0."""
+    same_title: float = 0.95
+    """Titles with a larger cosine are no negatives of each other."""
+    teacher: Teacher = "transitions"
+    """Collaborative space: "transitions" (which item comes soon after which) or "ease"."""
+    teacher_dim: int = 64
+    """Width of the collaborative space, at least 1."""
+    teacher_temperature: float = 0.1
+    """Of the alignment to the collaborative space, above 0."""
+    teacher_events: int = 5
+    """Training events below which an item has no weight there, at least 1."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges; sizes of the attention and of the fusion layer are checked where they are used."""
+        least = {
+            "dim": 1,
+            "fusion_dim": 1,
+            "fusion_epochs": 1,
+            "fusion_batch": 2,
+            "teacher_dim": 1,
+            "teacher_events": 1,
+        }
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ConfigError(f"{name} must be at least {value}, got {getattr(self, name)}")
+        for name in ("dropout", "id_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be from 0 to below 1, got {getattr(self, name)}")
+        for name in ("alignment_temperature", "teacher_temperature"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name, kind in (
+            ("items", Items),
+            ("attention", Attention),
+            ("fusion", Fusion),
+            ("teacher", Teacher),
+            ("similarity", Similarity),
+        ):
+            if getattr(self, name) not in get_args(kind):
+                raise ConfigError(
+                    f"expected {name} to be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}; "
+                    f"{nearest(getattr(self, name), get_args(kind))}"
+                )

@@ -1,0 +1,87 @@
+"""Vectors of all items, which events are read as and candidates are scored by.
+
+Shape legend
+    I  items   D  width   F  width of the fused content
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fuserec.nn.dropout import Dropout
+from fuserec.nn.linear import normal_linear
+from fuserec.ops.fusion import unit_or_zero
+from fuserec.shapes import Bool, Float
+
+__all__ = ["ContentItems", "IdItems"]
+
+
+class IdItems(nn.Module):
+    """One learnt vector an item.
+
+    Args:
+        num_items: I.
+        dim: D.
+        generator: draws the vectors.
+    """
+
+    def __init__(self, num_items: int, dim: int, *, generator: torch.Generator) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_items, dim).normal_(std=0.02, generator=generator))
+
+    def forward(self) -> Float[Tensor, "I D"]:
+        """(I, D) as a step of training has them."""
+        return self.weight
+
+    def served(self, warm: Bool[Tensor, " I"]) -> Float[Tensor, "I D"]:
+        """(I, D) as they are served; zero for items that nothing trained."""
+        return torch.where(warm[:, None], self.weight, 0.0)
+
+
+class ContentItems(nn.Module):
+    """v_i = unit(W_1 f_i + e_i keep_i / p): content, and what training adds to it for items with interactions.
+
+    Source: MUFASA, docs/papers/mufasa.md, Eq. (V). Without the dropped rows training would put into e_i what content could say,
+    and an item without e_i would be served badly.
+
+    Args:
+        width: F of the content.
+        num_items: I.
+        dim: D.
+        dropout: share of items whose e_i is dropped in a step; None leaves e out, and content is all.
+        generator: draws W_1 and e.
+    """
+
+    def __init__(
+        self, width: int, num_items: int, dim: int, *, dropout: float | None, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        # f is a unit vector, so W_1 f and e begin with the same norm: about 1
+        std = dim**-0.5
+        self.map = normal_linear(width, dim, generator=generator, bias=False, std=std)
+        self.dropout = None if dropout is None else Dropout(dropout, generator=generator)
+        self.weight = (
+            None
+            if dropout is None
+            else nn.Parameter(torch.empty(num_items, dim).normal_(std=std, generator=generator))
+        )
+
+    def forward(self, content: Float[Tensor, "I F"]) -> Float[Tensor, "I D"]:
+        """(I, D) unit rows as a step of training has them.
+
+        Args:
+            content: (I, F) f.
+        """
+        mapped: Tensor = self.map(content)
+        if self.weight is None or self.dropout is None:
+            return unit_or_zero(mapped)
+        kept = self.dropout.mask((len(content), 1), device=content.device)
+        added = torch.where(kept, self.weight / (1.0 - self.dropout.rate if self.training else 1.0), 0.0)
+        return unit_or_zero(mapped + added)
+
+    def served(self, content: Float[Tensor, "I F"], warm: Bool[Tensor, " I"]) -> Float[Tensor, "I D"]:
+        """(I, D) as they are served: items that nothing trained, by content alone."""
+        mapped: Tensor = self.map(content)
+        added = 0.0 if self.weight is None else torch.where(warm[:, None], self.weight, 0.0)
+        return unit_or_zero(mapped + added)
