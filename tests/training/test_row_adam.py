@@ -105,6 +105,16 @@ def test_a_row_that_is_not_used_keeps_its_value_and_moments_to_the_bit() -> None
         assert bool((now[moved] != then[moved]).all())
 
 
+def test_a_row_that_is_new_late_moves_by_more_than_the_learning_rate_once() -> None:
+    table = torch.nn.Parameter(torch.zeros(2, 1))
+    optimiser = RowAdam([table], lr=0.01, betas=(0.5, 0.9), weight_decay=0.0)
+    for row in [0] * 200 + [1]:
+        optimiser.zero_grad()
+        F.embedding(torch.tensor([row]), table, sparse=True).sum().backward()
+        optimiser.step()
+    assert table[1].item() == pytest.approx(-0.01 * (1 - 0.5) / (1 - 0.9) ** 0.5, rel=1e-4)
+
+
 def test_without_a_gradient_nothing_moves_and_no_step_is_counted() -> None:
     model = Model()
     before = model.table.detach().clone()

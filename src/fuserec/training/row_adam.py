@@ -54,12 +54,11 @@ class RowAdam(torch.optim.Optimizer):
                 if (gradient := parameter.grad) is None:
                     continue
                 state = self._state_of(parameter)
-                wholes = (parameter, state["exp_avg"], state["exp_avg_sq"])
-                parts = wholes
+                wholes = parts = [parameter, state["exp_avg"], state["exp_avg_sq"]]
                 if gradient.is_sparse:
                     gradient = gradient.coalesce()
                     rows, gradient = gradient.indices()[0], gradient.values()
-                    parts = tuple(whole.index_select(0, rows) for whole in wholes)
+                    parts = [whole.index_select(0, rows) for whole in wholes]
                     taken += [(whole, rows, part) for whole, part in zip(wholes, parts, strict=True)]
                 moving.append((*parts, gradient, state["step"]))
             if not moving:
