@@ -107,7 +107,7 @@ class _AttentionState:
             group=pattern.group,
             block_query=_heads_first(projected.query),
             block_key=_heads_first(block_key),
-            block_value=_heads_first(block_value),
+            block_value=None if block_value is None else _heads_first(block_value),
             block_bias=attention.bias(len(blocks)),
         )
         self._open = x[len(x) // pattern.block * pattern.block :]
@@ -149,14 +149,14 @@ class _AttentionState:
         clone._history = self._history.clone()
         return clone
 
-    def _summary(self) -> tuple[Float[Tensor, "H D2"], Float[Tensor, "H D2"]]:
+    def _summary(self) -> tuple[Float[Tensor, "H D2"], Float[Tensor, "H D2"] | None]:
         """Of the block that is complete now."""
         whole = torch.tensor([0, len(self._open)], device=self._open.device)
         blocks = Blocks.every(whole, block=len(self._open))
         # neither is turned, so the positions do not matter
         projected = self._attention.projected(self._open, positions(whole))
         key, value = self._attention.summaries(self._open, projected, blocks)
-        return key[0], value[0]
+        return key[0], None if value is None else value[0]
 
 
 class _EvolutionState:

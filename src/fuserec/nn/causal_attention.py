@@ -56,7 +56,7 @@ class CausalAttention(nn.Module):
     ) -> tuple[Float[Tensor, "T H _"], Float[Tensor, "T H _"], Float[Tensor, "T H _"]]:
         """Queries and keys, turned, and values of events at these positions of their histories."""
         qkv = self.qkv(x).unflatten(1, (3 * self.heads, x.shape[1] // self.heads))
+        both, v = qkv.split((2 * self.heads, self.heads), dim=1)
         # queries and keys turn by the same angles, so they turn in one call
-        turned, v = rotate(qkv[:, : 2 * self.heads], places), qkv[:, 2 * self.heads :]
-        q, k = turned.chunk(2, dim=1)
+        q, k = rotate(both, places).chunk(2, dim=1)
         return q, k, v

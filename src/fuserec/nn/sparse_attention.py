@@ -137,9 +137,10 @@ class SparseAttention(nn.Module):
         """Queries, keys, values and gates of events at these positions of their histories."""
         T, H = len(x), self.heads
         qkv = self.qkv(x).unflatten(1, (3 * H, self.dim // H))
+        both, value = qkv.split((2 * H, H), dim=1)
+        query, key = both.chunk(2, dim=1)
         # queries and keys turn by the same angles, so they turn in one call
-        turned_query, turned_key = rotate(qkv[:, : 2 * H], places).chunk(2, dim=1)
-        query, key, value = qkv.chunk(3, dim=1)
+        turned_query, turned_key = rotate(both, places).chunk(2, dim=1)
         if self.gate is None:
             gates = x.new_full((), 1 / len(self.branches)).expand(T, H, len(self.branches))
         else:
@@ -148,9 +149,11 @@ class SparseAttention(nn.Module):
 
     def summaries(
         self, x: Float[Tensor, "T D"], projected: Projected, blocks: Blocks
-    ) -> tuple[Float[Tensor, "C H D2"], Float[Tensor, "C H D2"]]:
-        """Key and value of each block."""
-        weights = None if self.pooling is None else block_softmax(x @ self.pooling, blocks)
+    ) -> tuple[Float[Tensor, "C H D2"], Float[Tensor, "C H D2"] | None]:
+        """Key and value of each block; None for the means of values, which the operator takes by itself."""
+        if self.pooling is None:
+            return block_means(projected.key, blocks), None
+        weights = block_softmax(x @ self.pooling, blocks)
         return block_means(projected.key, blocks, weights), block_means(projected.value, blocks, weights)
 
     def bias(self, blocks: int) -> Float[Tensor, "H M"] | None:
@@ -162,7 +165,7 @@ class SparseAttention(nn.Module):
         projected: Projected,
         offsets: Tensor,
         block_key: Tensor,
-        block_value: Tensor,
+        block_value: Tensor | None,
         bias: Tensor | None,
     ) -> Float[Tensor, "T H D2"]:
         pattern = self.pattern
@@ -188,7 +191,7 @@ class SparseAttention(nn.Module):
         offsets: Tensor,
         blocks: Blocks,
         block_key: Tensor,
-        block_value: Tensor,
+        block_value: Tensor | None,
         bias: Tensor | None,
     ) -> Float[Tensor, "T H D2"]:
         q, k, v = projected.turned_query, projected.turned_key, projected.value
@@ -196,6 +199,8 @@ class SparseAttention(nn.Module):
         if "window" in self.branches:
             outputs.append(windowed(q, k, v, window=self.pattern.window, offsets=offsets))
         if "block" in self.branches:
+            if block_value is None:
+                block_value = block_means(v, blocks)
             outputs.append(
                 bordered_blockwise(
                     projected.query, blocks, block_key=block_key, block_value=block_value, block_bias=bias
