@@ -49,10 +49,11 @@ def space_diagnostics(
         max_items: a larger catalogue is looked at through that many items, drawn; pairs of items are many.
 
     Returns:
-        ``title_retrieval@1`` and ``@10``: items found from their titles across genres; ``collaborative_correlation`` of the
-        cosines of f and of what interactions say; ``title_rank_correlation`` of those of f and of the titles;
-        ``uniformity`` and ``genre_distance`` of f; ``effective_rank/`` of fused, anchor and each modality; ``probe/`` each
-        modality from f, and ``anchor_probe/`` from p, with which it is to be compared. Those not defined are left out.
+        ``title_retrieval@1/`` and ``@10/``: items found from their titles across genres, by fused and each modality;
+        ``collaborative_correlation`` of the cosines of f and of what interactions say; ``title_rank_correlation`` of those of
+        f and of the titles; ``uniformity`` and ``genre_distance`` of f; ``effective_rank/`` of fused, anchor and each
+        modality; ``probe/`` each modality from f, and ``anchor_probe/`` from p, with which it is to be compared. Those not
+        defined are left out.
     """
     if len(fused) > max_items:
         rows = torch.randperm(len(fused), generator=generator)[:max_items].sort().values.to(fused.device)
@@ -60,8 +61,8 @@ def space_diagnostics(
         rows = torch.arange(len(fused), device=fused.device)
     p, f, known = anchor[rows], fused[rows], known[rows]
     values = {
-        "title_retrieval@1": title_retrieval(p, f, genres[rows], k=1),
-        "title_retrieval@10": title_retrieval(p, f, genres[rows], k=10),
+        "title_retrieval@1/fused": title_retrieval(p, f, genres[rows], k=1),
+        "title_retrieval@10/fused": title_retrieval(p, f, genres[rows], k=10),
         "collaborative_correlation": cosine_correlation(f[known], collaborative[rows][known]),
         "title_rank_correlation": cosine_rank_correlation(f, titles[rows]),
         "uniformity": uniformity(f),
@@ -72,6 +73,9 @@ def space_diagnostics(
     seed = int(torch.randint(2**62, (), generator=generator))
     for name, (vectors, features, present) in modalities.items():
         here = rows[present[rows]]
+        for k in (1, 10):
+            found = title_retrieval(anchor[here], vectors[here], genres[here], k=k)
+            values[f"title_retrieval@{k}/{name}"] = found
         values[f"effective_rank/{name}"] = effective_rank(vectors[here])
         for probe, space in (("probe", fused), ("anchor_probe", anchor)):
             # the same items held out, so that the two can be compared
