@@ -6,7 +6,8 @@ Shape legend
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -63,27 +64,26 @@ def stages(plans: Sequence[StagePlan], corpus: Corpus, *, batch_size: int, seed:
     Raises:
         TrainingError: a kind of batch cannot be made of the corpus.
     """
+    # one of each name for all stages, or the state of a training would keep only that of the last stage
+    named = functools.cache(functools.partial(named_generator, seed))
     return tuple(
-        Stage(plan=plan, sampler=_sampler(plan, corpus, plan.batch_size or batch_size, seed))
+        Stage(plan=plan, sampler=_sampler(plan, corpus, plan.batch_size or batch_size, named))
         for plan in plans
     )
 
 
-def _sampler(plan: StagePlan, corpus: Corpus, batch_size: int, seed: int) -> Sampler:
+def _sampler(
+    plan: StagePlan, corpus: Corpus, batch_size: int, named: Callable[[str], torch.Generator]
+) -> Sampler:
     match plan.batches:
         case "pairs":
             return PairSampler(
-                corpus,
-                batch_size=batch_size,
-                shuffle=named_generator(seed, "shuffle"),
-                negatives=named_generator(seed, "negatives"),
+                corpus, batch_size=batch_size, shuffle=named("shuffle"), negatives=named("negatives")
             )
         case "histories":
-            return HistorySampler(corpus, batch_size=batch_size, shuffle=named_generator(seed, "shuffle"))
+            return HistorySampler(corpus, batch_size=batch_size, shuffle=named("shuffle"))
         case "items":
-            return ItemSampler(
-                corpus.num_items, batch_size=batch_size, shuffle=named_generator(seed, "items")
-            )
+            return ItemSampler(corpus.num_items, batch_size=batch_size, shuffle=named("items"))
 
 
 class HistorySampler:
