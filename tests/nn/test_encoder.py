@@ -56,8 +56,10 @@ def test_its_description_makes_another_of_the_same_shape() -> None:
 
 
 def test_what_is_done_to_the_options_afterwards_does_not_change_the_description() -> None:
-    options = {"heads": 2, "hidden": 12}
-    encoder = built(**options)
+    options: dict[str, Any] = {"heads": 2, "hidden": 12}
+    encoder = Encoder(
+        "transformer", dim=DIM, num_layers=1, options=options, dropout=0.0, generator=torch.Generator()
+    )
     options["heads"] = 4
     assert encoder.description["options"] == {"heads": 2, "hidden": 12}
 

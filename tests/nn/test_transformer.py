@@ -39,15 +39,16 @@ def gelu(x: Tensor) -> Tensor:
 
 def fed(feed_forward: FeedForward, row: Tensor) -> Tensor:
     up = feed_forward.up.weight @ row + feed_forward.up.bias
-    return feed_forward.down.weight @ gelu(up) + feed_forward.down.bias
+    down: Tensor = feed_forward.down.weight @ gelu(up) + feed_forward.down.bias
+    return down
 
 
 def literal(block: TransformerBlock, x: Tensor, dropout: Dropout) -> Tensor:
     attended = block.attention(torch.stack([normalised(row, block.attention_norm) for row in x]), OFFSETS)
     x = x + dropout(attended)
-    return x + dropout(
-        torch.stack([fed(block.feed_forward, normalised(row, block.feed_forward_norm)) for row in x])
-    )
+    hidden = [fed(block.feed_forward, normalised(row, block.feed_forward_norm)) for row in x]
+    out: Tensor = x + dropout(torch.stack(hidden))
+    return out
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5])
