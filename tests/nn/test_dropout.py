@@ -95,5 +95,5 @@ def test_a_rate_of_nought_keeps_everything_in_training_too() -> None:
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, float("nan")])
 def test_a_rate_that_is_none_is_refused(rate: float) -> None:
-    with pytest.raises(ConfigError, match=f"^dropout must be from 0 to below 1, got {rate}$"):
+    with pytest.raises(ConfigError, match=rf"^dropout must be from 0 to below 1, got {rate}$"):
         built(rate)
