@@ -217,9 +217,9 @@ class StagePlan:
 
     Attributes:
         batches: the kind of all its batches.
-        epochs: passes over them; None for all that are left.
+        epochs: passes over them; None in the last stage, which has those of the recipe.
         batch_size: what a step holds; None for the recipe's.
-        terms: names of the losses of such a batch; None where the model tells them with the first batch.
+        terms: names of the losses of such a batch; None where the model has one stage and tells them with the first batch.
         evaluated: whether the model can rank by then.
     """
 

@@ -67,6 +67,8 @@ class NextItem(nn.Module):
             item: (I, D) vectors of all items.
             batch: whole histories, none of them empty.
         """
+        if self.log_temperature is not None:
+            item = unit_or_zero(item)
         table = torch.cat([item, self.encoder.start[None]])
         # each event is predicted after the one before it, and the first after the start
         rows_T = batch.items.roll(1)
@@ -75,7 +77,6 @@ class NextItem(nn.Module):
         candidate_WD = item if self._all_warm else item[self.warm_I]
         if self.log_temperature is not None:
             user_TD = unit_or_zero(user_TD) * (-self.log_temperature).exp()
-            candidate_WD = unit_or_zero(candidate_WD)
         return softmax(user_TD, candidate_WD, self.column_I[batch.items])
 
     def scorer(self, item: Float[Tensor, "I D"]) -> SequenceScorer:

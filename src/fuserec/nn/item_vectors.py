@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from fuserec.nn.dropout import Dropout
 from fuserec.nn.linear import normal_linear
-from fuserec.ops.fusion import unit_or_zero
 from fuserec.shapes import Bool, Float
 
 __all__ = ["ContentItems", "IdItems"]
@@ -40,7 +39,7 @@ class IdItems(nn.Module):
 
 
 class ContentItems(nn.Module):
-    """v_i = unit(W_1 f_i + e_i keep_i / p): content, and what training adds to it for items with interactions.
+    """v_i = W_1 f_i + e_i keep_i / p: content, and what training adds to it for items with interactions.
 
     Source: MUFASA, docs/papers/mufasa.md, Eq. (V). Without the dropped rows training would put into e_i what content could say,
     and an item without e_i would be served badly.
@@ -57,31 +56,25 @@ class ContentItems(nn.Module):
         self, width: int, num_items: int, dim: int, *, dropout: float | None, generator: torch.Generator
     ) -> None:
         super().__init__()
-        # f is a unit vector, so W_1 f and e begin with the same norm: about 1
-        std = dim**-0.5
-        self.map = normal_linear(width, dim, generator=generator, bias=False, std=std)
+        # f is a unit vector, so W_1 f and e begin with the same norm
+        self.map = normal_linear(width, dim, generator=generator, bias=False)
         self.dropout = None if dropout is None else Dropout(dropout, generator=generator)
-        self.weight = (
-            None
-            if dropout is None
-            else nn.Parameter(torch.empty(num_items, dim).normal_(std=std, generator=generator))
-        )
+        self.ids = None if dropout is None else IdItems(num_items, dim, generator=generator)
 
     def forward(self, content: Float[Tensor, "I F"]) -> Float[Tensor, "I D"]:
-        """(I, D) unit rows as a step of training has them.
+        """(I, D) as a step of training has them.
 
         Args:
             content: (I, F) f.
         """
         mapped: Tensor = self.map(content)
-        if self.weight is None or self.dropout is None:
-            return unit_or_zero(mapped)
-        kept = self.dropout.mask((len(content), 1), device=content.device)
-        added = torch.where(kept, self.weight / (1.0 - self.dropout.rate if self.training else 1.0), 0.0)
-        return unit_or_zero(mapped + added)
+        if self.ids is None or self.dropout is None:
+            return mapped
+        kept_I1: Tensor = self.dropout(content.new_ones(len(content), 1))
+        added_ID: Tensor = kept_I1 * self.ids()
+        return mapped + added_ID
 
     def served(self, content: Float[Tensor, "I F"], warm: Bool[Tensor, " I"]) -> Float[Tensor, "I D"]:
         """(I, D) as they are served: items that nothing trained, by content alone."""
         mapped: Tensor = self.map(content)
-        added = 0.0 if self.weight is None else torch.where(warm[:, None], self.weight, 0.0)
-        return unit_or_zero(mapped + added)
+        return mapped if self.ids is None else mapped + self.ids.served(warm)

@@ -40,7 +40,8 @@ class TrainConfig:
     """Options of the training loop."""
 
     epochs: int = 1000
-    """Most passes over the training pairs, at least 1; early stopping usually ends sooner."""
+    """Most passes over the training pairs, at least 1; early stopping usually ends sooner. Of a model with stages, in the last
+    one."""
     batch_size: int = 2048
     """Training pairs a step, at least 1; of models that learn from whole histories, about as many events."""
     learning_rate: float = 1e-3

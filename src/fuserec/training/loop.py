@@ -20,7 +20,7 @@ from fuserec.errors import ConfigError, TrainingError, nearest
 from fuserec.models.protocol import Gradient, Scorer
 from fuserec.training.batches import Sampler, Stage
 from fuserec.training.config import TrainConfig
-from fuserec.training.progress import Progress, Silent, duration
+from fuserec.training.progress import Progress, Silent, duration, figures_line
 from fuserec.training.seeds import named_generator
 from fuserec.training.snapshots import Snapshots
 from fuserec.training.state import Best, EpochRecord, Moving, Standing
@@ -60,7 +60,7 @@ def fit_by_gradient(
 
     Args:
         build: makes the model from the generator of its initial weights.
-        stages: what the epochs go through, one stage after another; the last one takes all epochs that are left.
+        stages: what training goes through, one after another; the options' epochs are those of the last one.
         config: the loop's options.
         loss_weights: weight of each term that the model returns; the same names exactly.
         seed: of all generators.
@@ -81,9 +81,10 @@ def fit_by_gradient(
     generators = {name: one for stage in stages for name, one in stage.sampler.generators.items()}
     moving = Moving(module=module, optimiser=optimiser, generators=generators)
     standing = snapshots.resume(moving) if snapshots else Standing()
-    while not standing.has_ended(epochs=config.epochs, patience=config.patience):
+    last_epoch = sum(stage.plan.epochs or 0 for stage in stages[:-1]) + config.epochs
+    while not standing.has_ended(epochs=last_epoch, patience=config.patience):
         epoch = len(standing.log) + 1
-        stage, before, last = _stage_at(stages, epoch, epochs=config.epochs)
+        stage, begun, ends = _stage_at(stages, epoch, last_epoch=last_epoch)
         sampler = stage.sampler
         progress.start(len(sampler), f"epoch {epoch}")
         started = time.perf_counter()
@@ -96,11 +97,18 @@ def fit_by_gradient(
             else {name: loss_weights[name] for name in stage.plan.terms},
             device=device,
             progress=progress,
-            step_size=functools.partial(_later_step_size, config, before=before, last=last),
+            step_size=functools.partial(
+                _later_step_size,
+                config,
+                before=(epoch - 1 - begun) * len(sampler),
+                last=(ends - begun) * len(sampler),
+            ),
             epoch=epoch,
         )
         trained = time.perf_counter()
-        evaluated = stage.plan.evaluated and (epoch % config.evaluate_every == 0 or epoch == config.epochs)
+        evaluated = stage.plan.evaluated and (
+            (epoch - begun) % config.evaluate_every == 0 or epoch == last_epoch
+        )
         scorer = _on_cpu(model.scorer()) if evaluated else None
         validation = dict(validate(scorer)) if scorer is not None else {}
         record = EpochRecord(
@@ -123,7 +131,9 @@ def fit_by_gradient(
         if snapshots:
             snapshots.keep(moving, standing)
         if scorer is not None:
-            progress.note(_epoch_line(standing, config))
+            progress.note(_epoch_line(standing, config, last_epoch=last_epoch))
+        elif epoch == ends:
+            progress.note(f"epoch {epoch}, the last one over {stage.plan.batches}: {figures_line(losses)}")
     if standing.best is None:
         raise TrainingError(
             f"expected a validation value of {config.monitor}, got none above minus infinity in "
@@ -133,10 +143,10 @@ def fit_by_gradient(
     return Fitted(scorer=best.scorer, weights=best.weights, best_epoch=best.epoch, log=standing.log)
 
 
-def _epoch_line(standing: Standing, config: TrainConfig) -> str:
+def _epoch_line(standing: Standing, config: TrainConfig, *, last_epoch: int) -> str:
     """What there is to tell after an evaluation, with the longest that the rest may take."""
     last = standing.log[-1]
-    left = (config.epochs - last.epoch) * standing.seconds_an_epoch
+    left = (last_epoch - last.epoch) * standing.seconds_an_epoch
     return (
         f"epoch {last.epoch}: loss {last.losses['total']:.4f}, {config.monitor} {last.validation[config.monitor]:.4f} "
         f"(best {standing.best_value:.4f}, {standing.waited} evaluations ago), at most {duration(left)} left"
@@ -270,8 +280,8 @@ def _later_step_size(config: TrainConfig, step: int, *, before: int, last: int) 
     return step_size(config, step=before + step, last=last)
 
 
-def _stage_at(stages: Sequence[Stage], epoch: int, *, epochs: int) -> tuple[Stage, int, int]:
-    """The stage of an epoch, how many of its steps are done before, and how many it has at most.
+def _stage_at(stages: Sequence[Stage], epoch: int, *, last_epoch: int) -> tuple[Stage, int, int]:
+    """The stage of an epoch, the epoch before its first one, and its last one.
 
     Each stage warms up and cools down for itself.
     """
@@ -279,18 +289,15 @@ def _stage_at(stages: Sequence[Stage], epoch: int, *, epochs: int) -> tuple[Stag
     for stage in stages[:-1]:
         assert stage.plan.epochs is not None
         if epoch <= begun + stage.plan.epochs:
-            break
+            return stage, begun, begun + stage.plan.epochs
         begun += stage.plan.epochs
-    else:
-        stage = stages[-1]
-    lasts = (epochs - begun) if stage is stages[-1] else stage.plan.epochs
-    steps = len(stage.sampler)
-    return stage, (epoch - 1 - begun) * steps, (lasts or 1) * steps
+    return stages[-1], begun, last_epoch
 
 
 def _require_weights(stages: Sequence[Stage], weights: Mapping[str, float]) -> None:
     """Weights and terms have the same names, as far as the stages tell the terms."""
     if any(stage.plan.terms is None for stage in stages):
+        assert len(stages) == 1, "of several stages each tells its terms"
         return  # `total_loss` compares them at the first step
     terms = frozenset().union(*(stage.plan.terms or () for stage in stages))
     _require_names(terms, weights)

@@ -77,8 +77,9 @@ class Standing:
 
     @property
     def seconds_an_epoch(self) -> float:
-        """Mean over the log, validation included."""
-        return sum(one.train_seconds + one.evaluation_seconds for one in self.log) / len(self.log)
+        """Mean over the epochs of the present stage, validation included: another stage takes another time."""
+        alike = [one for one in self.log if one.losses.keys() == self.log[-1].losses.keys()]
+        return sum(one.train_seconds + one.evaluation_seconds for one in alike) / len(alike)
 
     def has_ended(self, *, epochs: int, patience: int) -> bool:
         """Whether there is nothing left to do."""
