@@ -52,8 +52,8 @@ class MufasaConfig:
     """What item vectors are made of: "both" content and IDs, "id" or "content" alone."""
     id_dropout: float = 0.2
     """Share of items whose ID vector is dropped in a step, from 0 to below 1."""
-    similarity: Similarity = "cosine"
-    """Of user and item: "cosine" over a learnt temperature, or "dot", their inner product."""
+    similarity: Similarity = "dot"
+    """Of user and item: "dot", their inner product, or "cosine" over a learnt temperature."""
     joint: bool = False
     """Train the fusion layer on with the alignment layer, instead of keeping its vectors as they are."""
     title: str = "title"
