@@ -115,3 +115,9 @@ def test_single_precision_is_as_good_far_from_the_start_as_near_it(place: int) -
     single = rotate(x.float(), torch.tensor([place]))
     assert single.dtype == torch.float32
     torch.testing.assert_close(single.double(), exact, rtol=0, atol=1e-6)
+
+
+def test_far_rows_alone_turn_as_they_do_among_all_before_them() -> None:
+    x, far = drawn(FAR, 1, 4), torch.tensor([0, 777, FAR - 1])
+    every = rotate(x, torch.arange(FAR))
+    assert torch.equal(rotate(x[far], far), every[far])

@@ -73,6 +73,9 @@ def _turns(
     pairs = x.shape[-1] // 2
     frequencies_P = base ** (-torch.arange(pairs, dtype=torch.float64, device=x.device) / pairs)
     length = int(positions.max()) + 1 if len(positions) else 0
+    if length > len(positions):  # a far row alone: a table of all before it would cost more
+        angles_TP = positions[:, None] * frequencies_P
+        return angles_TP.cos().to(x.dtype), angles_TP.sin().to(x.dtype)
     angles_LP = torch.arange(length, dtype=torch.float64, device=x.device)[:, None] * frequencies_P
     return angles_LP.cos().to(x.dtype)[positions], angles_LP.sin().to(x.dtype)[positions]
 
