@@ -56,7 +56,7 @@ def esasrec(config: EsasrecConfig, corpus: Corpus, *, generator: torch.Generator
         "ligr",
         dim=config.dim,
         num_layers=config.num_layers,
-        options={"heads": config.heads, "hidden": 8 * config.dim // 3},
+        options={"heads": config.heads, "hidden": 4 * config.dim},
         dropout=config.dropout,
         generator=generator,
     )
