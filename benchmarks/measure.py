@@ -23,14 +23,16 @@ __all__ = ["interleaved", "main", "median_ratio", "parser_of", "report"]
 GIB = 1 << 30
 
 
-def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Wall seconds of every run in every round; one more round before them is the warm-up."""
+def interleaved(
+    runs: Mapping[str, Callable[[], object]], rounds: int, *, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
+    """Seconds by the clock (wall time) of every run in every round; one more round before them is the warm-up."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 1):
         for name, run in runs.items():
-            start = time.perf_counter()
+            start = clock()
             run()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(clock() - start)
     return {name: values[1:] for name, values in times.items()}
 
 
