@@ -20,12 +20,15 @@ from fuserec.shapes import Float, Int
 
 __all__ = ["SequenceScorer", "with_start"]
 
+EVENTS_AT_A_TIME = 2**16
+"""About so many are read together, whole histories of them: memory grows with the longest, not with their number."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceScorer:
     """score = <user vector after the last event, item>; a trained user and a new one are served alike, by history.
 
-    An empty history is the start alone, and is served as that.
+    An empty history is the start alone, and is served as that. Events of items that have no vector are passed over.
 
     Attributes:
         item: (I, D) vectors, read as events and scored as candidates.
@@ -43,15 +46,35 @@ class SequenceScorer:
         """I."""
         return len(self.item)
 
+    def heard(self, histories: Histories) -> Histories:
+        """The same histories without the events of items whose vector is zero, of which nothing was learnt."""
+        has_vector_T = self.item.any(1)[histories.items]
+        offsets = F.pad(has_vector_T.cumsum(0), (1, 0))[histories.offsets]
+        return Histories(items=histories.items[has_vector_T], offsets=offsets)
+
     @torch.no_grad()
     def user_vectors(self, queries: Queries) -> Float[Tensor, "B D"]:
         """(B, D): what the encoder gives after the last event of each history."""
         # blocks of items are asked for one after another; the histories are read once
-        if not (self._last and self._last[0][0] is queries):
-            rows, offsets = with_start(queries.histories, start=self.num_items)
-            table = torch.cat([self.item, self.encoder.start[None]])
-            self._last[:] = [(queries, self.encoder(F.embedding(rows, table), offsets)[offsets[1:] - 1])]
-        return self._last[0][1]
+        for asked, vectors_BD in self._last:
+            if asked is queries:
+                return vectors_BD
+        rows, offsets = with_start(self.heard(queries.histories), start=0)
+        portions = ((offsets[1:] - 1) // EVENTS_AT_A_TIME).unique_consecutive(return_counts=True)[1]
+        parts, first = [self.item[:0]], 0
+        for count in portions.tolist():
+            part = offsets[first : first + count + 1]
+            parts.append(self._encoded(rows[part[0] : part[-1]], part - part[0]))
+            first += count
+        vectors_BD = torch.cat(parts)
+        self._last[:] = [(queries, vectors_BD)]
+        return vectors_BD
+
+    def _encoded(self, rows: Int[Tensor, " T"], offsets: Int[Tensor, " B_plus_1"]) -> Float[Tensor, "B D"]:
+        x_TD = F.embedding(rows, self.item)
+        x_TD[offsets[:-1]] = self.encoder.start
+        last_BD: Tensor = self.encoder(x_TD, offsets)[offsets[1:] - 1]
+        return last_BD
 
     def scores(self, queries: Queries, items: slice) -> Float[Tensor, "B J"]:
         """(B, J) inner products."""
