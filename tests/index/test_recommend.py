@@ -6,9 +6,11 @@ import polars as pl
 import pytest
 import torch
 
-from fuserec.batch import Histories
+from fuserec.batch import Histories, Queries
 from fuserec.errors import ConfigError, DataError
 from fuserec.index.recommend import Recommender
+from fuserec.models.sequence_scorer import SequenceScorer
+from fuserec.nn.encoder import Encoder
 from fuserec.testing.scorers import TableScorer
 
 NEIGHBOURS = torch.tensor(
@@ -159,3 +161,54 @@ def test_no_user_at_all_gives_an_empty_table(recommender: Recommender) -> None:
     frame = recommender.recommend([], k=3)
     assert frame.is_empty()
     assert frame.columns == ["user_id", "item_id", "score", "rank", "source", "title"]
+
+
+# --- a scorer that reads histories in their order
+
+
+@pytest.fixture
+def ordered(recommender: Recommender) -> Recommender:
+    """The same users and items; the model has no vector of item 40."""
+    generator = torch.Generator().manual_seed(0)
+    options = {"heads": 1, "hidden": 8}
+    encoder = Encoder("transformer", dim=4, num_layers=1, options=options, dropout=0.0, generator=generator)
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator))
+    item = torch.randn(4, 4, generator=generator)
+    item[3] = 0.0
+    encoder.eval().requires_grad_(requires_grad=False)
+    return replace(recommender, scorer=SequenceScorer(item=item, encoder=encoder))
+
+
+def test_the_order_of_a_given_history_is_heard(ordered: Recommender) -> None:
+    frame = ordered.recommend(histories=[[10, 20], [20, 10]], filter_viewed=False, k=4)
+    one, other = frame.partition_by("user_id", include_key=False)
+    assert not one["score"].equals(other["score"])
+    assert set(frame["source"]) == {"history"}
+
+
+def test_known_users_are_served_by_all_their_events_in_their_order(ordered: Recommender) -> None:
+    known = replace(ordered, histories=Histories.from_lists([[0, 2, 1], [2], []]))
+    found = known.recommend(["ann", "bo"], filter_viewed=False, k=4)
+    given = known.recommend(["ann", "bo"], histories=[[10, 30, 20], [30]], filter_viewed=False, k=4)
+    assert found.drop("source").equals(given.drop("source"))
+    assert found["source"].to_list() == ["model"] * 4 + ["history"] * 4
+
+
+def test_an_empty_history_is_told_what_people_begin_with(ordered: Recommender) -> None:
+    cy = ordered.recommend(["cy"], k=4)
+    assert set(cy["source"]) == {"start"}
+    nobody = Queries(users=torch.tensor([-1]), histories=Histories.from_lists([[]]))
+    expected = ordered.scorer.scores(nobody, slice(0, 4))[0].sort(descending=True)
+    assert cy["score"].to_list() == pytest.approx(expected.values.tolist())
+    assert cy["item_id"].to_list() == [10 * (1 + row) for row in expected.indices.tolist()]
+
+
+def test_a_history_of_items_without_a_vector_is_an_empty_one(ordered: Recommender) -> None:
+    frame = ordered.recommend(["a", "b", "c"], histories=[[40], [], [40, 10]], filter_viewed=False, k=4)
+    one, other, third = frame.partition_by("user_id", include_key=False)
+    assert one.equals(other)
+    assert set(one["source"]) == {"start"}
+    assert set(third["source"]) == {"history"}
+    assert 40 not in ordered.recommend(histories=[[40]], k=4)["item_id"].to_list(), "it was had"

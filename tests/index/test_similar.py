@@ -15,10 +15,12 @@ from fuserec.index.similar import neighbour_scorer
 from fuserec.models.item_to_item import ItemToItem
 from fuserec.models.popularity import PopularityScorer
 from fuserec.models.protocol import Scorer
+from fuserec.models.sequence_scorer import SequenceScorer
 from fuserec.models.tmfun import Tmfun
 from fuserec.models.tmfun_config import TmfunConfig
 from fuserec.models.transition_table import TransitionTable
 from fuserec.models.two_tower import TwoTower
+from fuserec.nn.encoder import Encoder
 from fuserec.ops.sum_rows import SparseRows
 from fuserec.testing.corpora import tiny_corpus
 
@@ -81,6 +83,23 @@ def test_a_transition_table_says_what_follows_the_item() -> None:
     )
     frame = recommender(TransitionTable(weights, torch.tensor([1.0, 0.5]))).similar("hat-1", k=2)
     assert frame.select("item_id", "score").rows() == [("bat-1", 2.0), ("cat-1", 0.5)]
+
+
+def sequences() -> SequenceScorer:
+    """Items as in `TOWERS`; what it says of a history of one item is another order."""
+    generator = torch.Generator().manual_seed(0)
+    options = {"heads": 1, "hidden": 4}
+    encoder = Encoder("transformer", dim=2, num_layers=1, options=options, dropout=0.0, generator=generator)
+    return SequenceScorer(item=VECTORS, encoder=encoder.eval().requires_grad_(requires_grad=False))
+
+
+def test_of_sequences_it_is_the_cosine_of_the_items_and_not_what_follows() -> None:
+    found = recommender(sequences())
+    assert found.similar("hat-1", k=4).equals(recommender(TOWERS).similar("hat-1", k=4))
+    follows = found.recommend(histories=[["hat-1"]], k=4)
+    assert follows["item_id"].to_list() != found.similar("hat-1", k=4)["item_id"].to_list()
+    with pytest.raises(DataError, match="holds every other item equally similar to 'new-1'"):
+        found.similar("new-1")
 
 
 def test_popularity_refuses() -> None:

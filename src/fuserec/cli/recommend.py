@@ -20,6 +20,7 @@ __all__ = ["command", "print_items"]
 SOURCES = {
     "model": "from the trained model",
     "history": "from the history alone",
+    "start": "no history that says anything: what people begin with",
     "popularity": "no history that says anything: the most popular items",
 }
 
@@ -32,7 +33,7 @@ def command(
         typer.Option(
             "--history",
             metavar="ITEM,ITEM",
-            help="Items that a new user has had; one with a comma is quoted as in CSV.",
+            help="Items that a new user has had, oldest first; one with a comma is quoted as in CSV.",
         ),
     ] = None,
     users: Annotated[Path | None, typer.Option("--users", help="A file with a user id a line.")] = None,
@@ -49,10 +50,11 @@ def command(
 ) -> None:
     """Recommend items to users, known or new.
 
-    Items that a user has had are left out, unless the dataset was built to keep repeats. A user who was not
-    seen in training is served from their history, an empty history, or one of items that the model knows
-    nothing of, gets the most popular items; both are labelled. Filters apply before the best are chosen, and items
-    that the catalogue marks as not available are never recommended.
+    Items that a user has had are left out, unless the dataset was built to keep repeats. A user who was not seen in
+    training is served from their history, oldest item first. For an empty history, or one of items that the model
+    knows nothing of, a model of sequences says what people begin with; from others such a user gets the most
+    popular items. All of this is labelled. Filters apply before the best are chosen, and items that the catalogue
+    marks as not available are never recommended.
 
     Example:
       fuserec recommend runs/tmfun --user A1 --user A2 -k 5

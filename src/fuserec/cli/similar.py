@@ -27,7 +27,8 @@ def command(
     """Show the items most like one, by what a run has learnt.
 
     A model with vectors compares them by their cosine; a model of item-to-item weights gives the weights that
-    somebody who had this item alone would be served by. Popularity knows no similarity and says so.
+    somebody who had this item alone would be served by. Of a model of sequences too it is the cosine; what follows an
+    item is what 'fuserec recommend' says of a history of it alone. Popularity knows no similarity and says so.
 
     Example:
       fuserec similar runs/tmfun B01 -k 5

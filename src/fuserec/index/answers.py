@@ -23,7 +23,7 @@ class Answer:
 
     Attributes:
         user_id: who asked.
-        source: ``"model"``, ``"history"`` or ``"popularity"``; see `Recommender.recommend`.
+        source: ``"model"``, ``"history"``, ``"start"`` or ``"popularity"``; see `Recommender.recommend`.
         lately: what they had, the latest first: ``item_id``, ``title`` and ``category`` where there are any.
         unknown_items: items of their history that the catalogue does not hold; they were left out.
         items: what they get, the best first: the same with ``rank`` and ``score``.

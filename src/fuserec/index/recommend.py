@@ -22,12 +22,14 @@ from fuserec.index.filters import Filters, known_rows
 from fuserec.index.similar import neighbour_scorer
 from fuserec.models.popularity import PopularityScorer
 from fuserec.models.protocol import Scorer
+from fuserec.models.sequence_scorer import SequenceScorer
 from fuserec.shapes import Bool, Float, Int
 
 __all__ = ["Ranked", "Recommender"]
 
 
-_SOURCES = pl.Series(["model", "history", "popularity"])
+_SOURCES = pl.Series(["model", "history", "start", "popularity"])
+_MODEL, _HISTORY, _START, _POPULARITY = range(4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +106,9 @@ class Recommender:
         Returns:
             One row a recommendation: ``user_id``, ``item_id``, ``score``, ``rank`` (from 1), ``source``
             and, where the items have one, ``title``. The source is ``"model"`` for a user seen in training,
-            ``"history"`` for one served from a history alone, ``"popularity"`` for an empty history or one
-            that the scorer knows nothing of; scores of different sources do not compare.
+            ``"history"`` for one served from a history alone. For an empty history, or one that the scorer knows
+            nothing of, it is ``"start"`` where the scorer has learnt what people begin with, and ``"popularity"``
+            where it has not. Scores of different sources do not compare.
 
         Raises:
             DataError: an id or a category is unknown, or text stands where a list of ids should; use
@@ -129,7 +132,7 @@ class Recommender:
         labels, queries = self._queries(users, histories)
         hide = not self.repeats if filter_viewed is None else filter_viewed
         candidates = self._candidates(filters)
-        source = torch.where(queries.users >= 0, 0, torch.where(queries.histories.lengths > 0, 1, 2))
+        source = _sources_of(self.scorer, queries)
 
         def ranking_of(scorer: Scorer, rows: Int[Tensor, " R"]) -> Ranking:
             asked = Queries(users=queries.users[rows], histories=queries.histories.select(rows))
@@ -138,13 +141,13 @@ class Recommender:
                 scorer, asked, k=k, exclude=seen, candidates=candidates, first_added=self.first_added
             )
 
-        rows = (source < 2).nonzero()[:, 0]
+        rows = (source != _POPULARITY).nonzero()[:, 0]
         ranking = ranking_of(self.scorer, rows)
         # a history that the scorer knows nothing of, such as one of cold items alone, is as good as none
         mute = ranking.silent & (queries.users[rows] < 0)
-        source[rows[mute]] = 2
+        source[rows[mute]] = _POPULARITY
         spoken = ranking.of(~mute)
-        without = (source == 2).nonzero()[:, 0]
+        without = (source == _POPULARITY).nonzero()[:, 0]
         popular = ranking_of(PopularityScorer(self.popularity.float()), without)
         frame = self._frame(
             labels, source, [(rows[spoken.queries], spoken), (without[popular.queries], popular)]
@@ -269,3 +272,11 @@ class Recommender:
     def _rows(self, ids: Sequence[Any] | pl.Series, known: pl.Series, *, what: str) -> Int[Tensor, " B"]:
         advice = "give a history instead" if what == "user" else "leave them out"
         return known_rows(ids, known, what=what, advice=advice)
+
+
+def _sources_of(scorer: Scorer, queries: Queries) -> Int[Tensor, " B"]:
+    """(B,) where each answer comes from, as far as that is known before the scorer is asked."""
+    lengths, otherwise = queries.histories.lengths, _POPULARITY
+    if isinstance(scorer, SequenceScorer):
+        lengths, otherwise = scorer.heard(queries.histories).lengths, _START
+    return torch.where(queries.users >= 0, _MODEL, torch.where(lengths > 0, _HISTORY, otherwise))

@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 from fuserec.errors import ConfigError
 from fuserec.models.item_to_item import ItemToItem
 from fuserec.models.protocol import Scorer
+from fuserec.models.sequence_scorer import SequenceScorer
 from fuserec.models.transition_table import TransitionTable
 from fuserec.models.two_tower import TwoTower
 
@@ -21,7 +22,8 @@ __all__ = ["neighbour_scorer"]
 def neighbour_scorer(scorer: Scorer) -> Scorer:
     """A scorer whose score for the query of user row i with the history [i] is the similarity to item i.
 
-    Two towers: the cosine of the item vectors, 0 where a vector is zero; items take the place of the users.
+    Two towers and sequences: the cosine of the item vectors, 0 where a vector is zero; items take the place of the users.
+    What a sequence model expects after item i is another question, which a history of i alone asks.
     Item-to-item weights: row i as it stands, with the direction the model gave it. Asking by columns would answer
     another question, whose owners get item i, and EASE's rows and columns differ. A transition table likewise: what
     follows item i.
@@ -31,7 +33,7 @@ def neighbour_scorer(scorer: Scorer) -> Scorer:
     """
     if isinstance(scorer, ItemToItem | TransitionTable):
         return scorer
-    if isinstance(scorer, TwoTower):
+    if isinstance(scorer, TwoTower | SequenceScorer):
         unit = normalize(scorer.item, dim=1)  # (I, D)
         return TwoTower(user=unit, item=unit, fold=unit, foldable=torch.ones(len(unit), dtype=torch.bool))
     raise ConfigError(
