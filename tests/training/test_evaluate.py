@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
+from itertools import pairwise
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from fuserec.metrics import METRICS, RankedRelevance
 from fuserec.models.two_tower import TwoTower
 from fuserec.testing.scorers import TableScorer
 from fuserec.training.evaluate import Evaluation, evaluate, evaluate_pairs
-from fuserec.training.evaluation_protocol import EvaluationProtocol, Part, Ties
+from fuserec.training.evaluation_protocol import EvaluationProtocol, History, Part, Ties
 from fuserec.training.progress import Silent
 
 KEYS = [f"{name}@{k}" for name in METRICS for k in (5, 10, 20, 50)]
@@ -272,6 +274,65 @@ def test_histories_given_to_the_scorer_are_the_training_ones_also_at_test() -> N
 
     evaluate(Listening(SCORES), two_users(), part="test")
     assert told == [[0, 3]]
+
+
+def test_the_validation_event_is_the_last_one_told_where_the_protocol_says_so() -> None:
+    told: list[list[int]] = []
+
+    class Listening(TableScorer):
+        def scores(self, queries: Queries, items: slice) -> Tensor:
+            offsets = queries.histories.offsets.tolist()
+            told.extend(queries.histories.items[a:b].tolist() for a, b in pairwise(offsets))
+            return super().scores(queries, items)
+
+    data = prepared(
+        # events of both users in turns; user 2 has none in training
+        pairs((1, 3), (0, 4), (1, 0), (0, 0)),
+        pairs((1, 2), (2, 4), (0, 1)),
+        pairs((0, 2), (1, 1), (2, 0)),
+        num_users=3,
+        num_items=5,
+    )
+    protocol = EvaluationProtocol.standard(data, "test", history="train+valid")
+    later = evaluate(Listening(SCORES), data, part="test", protocol=protocol)
+    assert told == [[4, 0, 1], [3, 0, 2], [4]]
+    told.clear()
+    evaluate(Listening(SCORES), data, part="test")
+    assert told == [[4, 0], [3, 0], []]
+    assert later.protocol.history == "train+valid"
+
+
+def test_a_user_whose_one_event_is_the_validation_event_stays_one_unseen_in_training() -> None:
+    asked: list[int] = []
+
+    class Listening(TableScorer):
+        def scores(self, queries: Queries, items: slice) -> Tensor:
+            asked.extend(queries.users.tolist())
+            return super().scores(queries, items)
+
+    data = prepared(pairs((0, 0)), pairs((0, 1), (1, 4)), pairs((0, 2), (1, 3)), num_users=2, num_items=5)
+    protocol = EvaluationProtocol.standard(data, "test", history="train+valid")
+    evaluate(Listening(SCORES), data, part="test", protocol=protocol)
+    assert asked == [0, -1]
+
+
+@pytest.mark.parametrize(
+    ("history", "recent", "came"),
+    [("train", True, "further pairs"), ("train+valid", False, "the training pairs alone")],
+)
+def test_what_is_told_must_be_what_the_protocol_says(history: History, recent: bool, came: str) -> None:
+    data = two_users()
+    with pytest.raises(
+        ConfigError, match=f"^expected what the protocol tells of a user, {re.escape(history)}, got {came}$"
+    ):
+        evaluate_pairs(
+            TableScorer(SCORES),
+            data.corpus,
+            data.test,
+            masked={"train": data.corpus.train, "valid": data.valid},
+            protocol=EvaluationProtocol.standard(data, "test", history=history),
+            recent=data.valid if recent else None,
+        )
 
 
 def test_a_user_without_a_training_item_is_unseen_as_in_recommending() -> None:

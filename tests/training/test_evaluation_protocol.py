@@ -37,6 +37,7 @@ def test_the_hash_changes_with_every_field_and_with_nothing_else() -> None:
         {"split_hash": "t" * 64},
         {"part": "valid"},
         {"mask": "train"},
+        {"history": "train+valid"},
         {"ties": "order"},
         {"ideal": "retrieved", "retrieved": 20},
         {"ideal": "retrieved", "retrieved": 30},
@@ -77,3 +78,30 @@ def test_an_unknown_compatibility_mode_is_refused() -> None:
         ConfigError, match="expected a compatibility mode, got 'latice'; did you mean 'lattice'"
     ):
         EvaluationProtocol.compatibility("latice", prepared(), "test")
+
+
+def test_what_is_told_at_test_is_a_word_of_the_protocol_and_at_validation_always_the_training_pairs() -> None:
+    data = prepared()
+    assert EvaluationProtocol.standard(data, "test").history == "train"
+    told = EvaluationProtocol.standard(data, "test", history="train+valid")
+    assert told.history == "train+valid"
+    assert EvaluationProtocol.from_dict(told.to_dict()) == told
+    valid = EvaluationProtocol.standard(data, "valid", history="train+valid")
+    assert valid == EvaluationProtocol.standard(data, "valid")
+
+
+def test_numbers_with_and_without_the_validation_event_are_not_compared() -> None:
+    data = prepared()
+    told = EvaluationProtocol.standard(data, "test", history="train+valid")
+    assert told.hash != EvaluationProtocol.standard(data, "test").hash
+    with pytest.raises(ProtocolError, match=r"which differ in history 'train\+valid' and 'train'; evaluate"):
+        told.require(EvaluationProtocol.standard(data, "test"))
+
+
+def test_the_truth_is_never_told() -> None:
+    told = EvaluationProtocol.standard(prepared(), "test", history="train+valid")
+    with pytest.raises(
+        ProtocolError,
+        match=r"^expected the history 'train' where validation pairs are the truth, got 'train\+valid'$",
+    ):
+        dataclasses.replace(told, part="valid")

@@ -7,7 +7,8 @@ from fuserec.errors import ConfigError
 from fuserec.models.registry import CLOSED_FORMS
 from fuserec.testing.corpora import tiny_prepared
 from fuserec.training.config import Recipe, parse_recipe
-from fuserec.training.evaluation_protocol import Part
+from fuserec.training.evaluate import evaluate
+from fuserec.training.evaluation_protocol import EvaluationProtocol, Part
 from fuserec.training.fold_in import draw_users, measure_fold_in, without_users
 from fuserec.training.run import fit
 
@@ -57,6 +58,25 @@ def test_a_model_without_user_vectors_serves_its_own_users_as_new_ones(part: Par
     assert torch.equal(trained.values["Recall@5"], folded.values["Recall@5"])
     assert set(trained.users.tolist()) <= set(measured.users.tolist())
     assert measured.losses("Recall@5")["folded"].difference == 0.0
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_at_test_they_are_told_what_the_recipe_tells(part: Part) -> None:
+    prepared = tiny_prepared()
+    table = {"name": "markov", "model": {"name": "markov"}}
+    told = parse_recipe(table | {"evaluation": {"cutoffs": [5], "history": "train+valid"}})
+    measured = measure_fold_in(told, prepared, share=0.5, part=part)
+    run = evaluate(
+        fit(told, prepared).scorer,
+        prepared,
+        part=part,
+        protocol=EvaluationProtocol.standard(prepared, part, history="train+valid"),
+        cutoffs=(5,),
+    )
+    found = measured.evaluations["trained"]
+    assert found.protocol == run.protocol
+    theirs = torch.isin(run.users, found.users)
+    assert torch.equal(found.values["NDCG@5"], run.values["NDCG@5"][theirs])
 
 
 def test_new_is_the_model_that_never_saw_them() -> None:

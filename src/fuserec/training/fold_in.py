@@ -1,6 +1,6 @@
 """What a new user loses: the same users served as trained ones, and as ones never seen in training.
 
-Three systems are measured on a drawn share of the users, each told their training items:
+Three systems are measured on a drawn share of the users, each told what the recipe's evaluation tells of them:
 
     trained  trained on everybody; these users have vectors of their own (where the model has such)
     folded   the same model, but these users are served by their histories alone
@@ -130,7 +130,7 @@ def measure_fold_in(
     rest = without_users(prepared, users)
     trained = trained or fit(recipe, prepared, progress=progress).scorer
     new = fit(recipe, rest, progress=progress).scorer
-    protocol = EvaluationProtocol.standard(prepared, part)
+    protocol = EvaluationProtocol.standard(prepared, part, history=recipe.evaluation.history)
     known = {"train": prepared.corpus.train, "valid": prepared.valid}
     truth = _pairs(prepared.valid if part == "valid" else prepared.test, users, theirs=True)
     evaluations = {
@@ -140,6 +140,7 @@ def measure_fold_in(
             truth,
             masked={masked: known[masked] for masked in protocol.masked_parts},
             protocol=protocol,
+            recent=prepared.valid if protocol.history == "train+valid" else None,
             by_history=by_history,
             cutoffs=recipe.evaluation.cutoffs,
         )
