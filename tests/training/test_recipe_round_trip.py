@@ -20,6 +20,8 @@ SHARE_BELOW_1 = st.floats(0, 1, exclude_max=True)
 WEIGHTS = st.dictionaries(st.sampled_from(["text", "image", "audio"]), POSITIVE, max_size=3)
 SIZES = st.integers(1, 10**9)
 
+SEQUENCE = {"dim": SIZES, "num_layers": SIZES, "heads": SIZES, "dropout": SHARE_BELOW_1}
+
 FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "popularity": st.just({}),
     "content_knn": st.fixed_dictionaries({}, optional={"weights": WEIGHTS, "neighbours": SIZES}),
@@ -36,6 +38,45 @@ FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "weights": WEIGHTS,
             "neighbours": SIZES,
             "max_items": SIZES,
+        },
+    ),
+    "markov": st.fixed_dictionaries(
+        {},
+        optional={
+            "window": SIZES,
+            "history": SIZES,
+            "decay": POSITIVE_SHARE,
+            "shrinkage": POSITIVE,
+            "popularity_power": POSITIVE,
+        },
+    ),
+    "sasrec": st.fixed_dictionaries({}, optional=SEQUENCE),
+    "esasrec": st.fixed_dictionaries({}, optional=SEQUENCE),
+    "hstu": st.fixed_dictionaries({}, optional=SEQUENCE),
+    "mufasa": st.fixed_dictionaries(
+        {},
+        optional={
+            **SEQUENCE,
+            "attention": st.sampled_from(["sparse", "dense"]),
+            "window": SIZES,
+            "selected": SIZES,
+            "branches": st.sampled_from([["window"], ["block", "selected"]]),
+            "gated": st.booleans(),
+            "evolution": st.booleans(),
+            "items": st.sampled_from(["both", "id", "content"]),
+            "id_dropout": SHARE_BELOW_1,
+            "similarity": st.sampled_from(["dot", "cosine"]),
+            "joint": st.booleans(),
+            "title": st.text(max_size=5),
+            "genres": st.text(max_size=5),
+            "modalities": st.lists(st.text(max_size=5), max_size=3, unique=True),
+            "anchor": st.text(max_size=5),
+            "fusion": st.sampled_from(["attention", "concat", "mean"]),
+            "fusion_epochs": SIZES,
+            "alignment_temperature": POSITIVE,
+            "same_title": SHARE,
+            "teacher": st.sampled_from(["ease", "transitions"]),
+            "teacher_events": SIZES,
         },
     ),
     "bpr_mf": st.fixed_dictionaries({}, optional={"dim": SIZES}),
@@ -131,6 +172,9 @@ TRAIN = st.fixed_dictionaries(
         "evaluate_every": SIZES,
         "monitor": st.text(max_size=8),
         "device": st.sampled_from(["auto", "cpu", "cuda"]),
+        "weight_decay": POSITIVE,
+        "warmup_steps": SIZES,
+        "schedule": st.sampled_from(["constant", "cosine"]),
     },
 )
 
@@ -147,7 +191,11 @@ def tables(draw: Any) -> dict[str, Any]:
                 "seed": st.integers(-(2**63), 2**63 - 1),
                 "split": st.text(max_size=8),
                 "evaluation": st.fixed_dictionaries(
-                    {}, optional={"cutoffs": st.lists(SIZES, min_size=1, max_size=4)}
+                    {},
+                    optional={
+                        "cutoffs": st.lists(SIZES, min_size=1, max_size=4),
+                        "history": st.sampled_from(["train", "train+valid"]),
+                    },
                 ),
             },
         )
