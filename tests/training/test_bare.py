@@ -40,6 +40,23 @@ batch_size = 64
 bpr = 1.0
 l2 = 1e-4
 """
+SEQUENCES = """
+name = "sequences"
+[model]
+name = "sasrec"
+dim = 8
+num_layers = 1
+[train]
+epochs = 2
+batch_size = 64
+weight_decay = 0.01
+warmup_steps = 2
+schedule = "cosine"
+[loss_weights]
+softmax = 1.0
+[evaluation]
+history = "train+valid"
+"""
 
 Python = Callable[..., "subprocess.Popen[str]"]
 
@@ -110,6 +127,15 @@ def test_it_trains_and_prints_its_metrics_as_json(python: Python, folder: Path) 
     assert run.provenance["machine"]["fuserec"] == "not installed"
     assert (run.path / "recipe.toml").read_text() == RECIPE
     assert run.scorer().num_items == 30
+
+
+def test_a_model_of_sequences_trains_there_too(python: Python, folder: Path) -> None:
+    (folder / "recipe.toml").write_text(SEQUENCES)
+    started = python("-m", "fuserec.training", *command(folder, "--test"))
+    out, err = started.communicate(timeout=300)
+    assert started.returncode == 0, err
+    assert json.loads(out)["test"]["protocol"]["history"] == "train+valid"
+    assert Run.open(folder / "run").scorer().kind == "sequence"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
