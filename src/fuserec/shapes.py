@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Bool", "Float", "Int"]
+__all__ = ["Bool", "Complex", "Float", "Int"]
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int
+    from jaxtyping import Bool, Complex, Float, Int
 else:
     try:
-        from jaxtyping import Bool, Float, Int
+        from jaxtyping import Bool, Complex, Float, Int
     except ModuleNotFoundError:
 
         class _Unchecked:
@@ -24,4 +24,4 @@ else:
             def __class_getitem__(cls, item: tuple[Any, str]) -> Any:
                 return item[0]
 
-        Bool = Float = Int = _Unchecked
+        Bool = Complex = Float = Int = _Unchecked

@@ -36,8 +36,8 @@ def turned(x: Tensor, place: int) -> Tensor:
     half = len(x) // 2
     angles = torch.tensor([place * 10_000 ** (-p / half) for p in range(half)], dtype=x.dtype)
     turns = torch.polar(torch.ones_like(angles), angles)
-    rotated = torch.complex(x[:half], x[half:]) * turns
-    return torch.cat((rotated.real, rotated.imag))
+    rotated = torch.complex(x[0::2], x[1::2]) * turns
+    return torch.stack((rotated.real, rotated.imag), 1).flatten()
 
 
 def in_loops(evolution: BlockEvolution, x: Tensor, blocks: Blocks) -> Tensor:

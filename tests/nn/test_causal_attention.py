@@ -32,8 +32,9 @@ def turned(row: Tensor, place: int) -> Tensor:
     matrix = torch.zeros(len(row), len(row), dtype=row.dtype)
     for p in range(half):
         angle = place * BASE ** (-p / half)
-        matrix[p, p] = matrix[p + half, p + half] = math.cos(angle)
-        matrix[p, p + half], matrix[p + half, p] = -math.sin(angle), math.sin(angle)
+        a, b = 2 * p, 2 * p + 1
+        matrix[a, a] = matrix[b, b] = math.cos(angle)
+        matrix[a, b], matrix[b, a] = -math.sin(angle), math.sin(angle)
     return matrix @ row
 
 

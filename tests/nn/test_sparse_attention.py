@@ -53,12 +53,10 @@ def bordered(x: Tensor, offsets: Tensor = OFFSETS) -> Blocks:
 
 
 def turned(x: Tensor, t: int) -> Tensor:
-    half = len(x) // 2
     out = []
     for i in range(len(x)):
-        p = i % half
-        angle = t * 10_000 ** (-p / half)
-        partner = -x[p + half] if i < half else x[p]
+        angle = t * 10_000 ** (-2 * (i // 2) / len(x))
+        partner = x[i - 1] if i % 2 else -x[i + 1]
         out.append(x[i] * math.cos(angle) + partner * math.sin(angle))
     return torch.stack(out)
 

@@ -33,8 +33,8 @@ def normalised(row: Tensor, norm: torch.nn.LayerNorm) -> Tensor:
 
 
 def gelu(x: Tensor) -> Tensor:
-    """The approximation by tanh of arXiv 1606.08415, section 2."""
-    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    """Arxiv 1606.08415, section 2: x times the share of a normal distribution below x."""
+    return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
 
 
 def fed(feed_forward: FeedForward, row: Tensor) -> Tensor:

@@ -8,17 +8,18 @@ Training has two stages. Batches of items train the fusion layer by its four los
 whole histories train the alignment layer. With ``joint`` the layer is trained on in the second stage.
 
 Shape legend
-    I  items   B  items of a batch   D  width of user and item vectors   F  width of the fused space
+    I  items   N  items that came later   B  items of a batch   C  width of the collaborative space   D  width of user and item vectors   F  width of the fused space
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fuserec.batch import Corpus, Histories, ItemBatch, StagePlan
+from fuserec.batch import Corpus, Histories, ItemBatch, Modality, StagePlan
 from fuserec.errors import ConfigError, nearest
 from fuserec.losses import collaborative_alignment, structure, title_alignment, uniformity
 from fuserec.models.collaborative_space import collaborative_space
@@ -82,13 +83,15 @@ class Mufasa(nn.Module):
         """
         if isinstance(batch, ItemBatch):
             assert self.layer is not None
+            self.layer.moves()
             return self.layer.losses(batch.items, self.layer.fusion(batch.items))
         if isinstance(self.item, IdItems):
             return {"softmax": self.next_item.loss(self.item(), batch)}
         assert self.layer is not None
         if not self.config.joint:
             return {"softmax": self.next_item.loss(self.item(self.layer.frozen()), batch)}
-        everything = torch.arange(len(self.layer.fused), device=batch.items.device)
+        self.layer.moves()
+        everything = torch.arange(len(self.layer.known), device=batch.items.device)
         fused = self.layer.fusion(everything)
         terms = self.layer.losses(everything, fused)
         return {"softmax": self.next_item.loss(self.item(fused.fused), batch), **terms}
@@ -100,23 +103,43 @@ class Mufasa(nn.Module):
         if isinstance(self.item, IdItems):
             return self.next_item.scorer(self.item.served(warm_I))
         assert self.layer is not None
-        fused = self.layer.fusion.fuse_all().fused if self.config.joint else self.layer.frozen()
-        return self.next_item.scorer(self.item.served(fused, warm_I))
+        return self.next_item.scorer(self.item.served(self.layer.frozen(), warm_I))
+
+    @torch.no_grad()
+    def content_vectors(self, modalities: tuple[Modality, ...]) -> Float[Tensor, "N D"]:
+        """Vectors of items that the catalogue need not know, by their content alone.
+
+        Args:
+            modalities: their titles, other modalities and genres, of the widths that training saw.
+
+        Raises:
+            ConfigError: the model knows items by their IDs alone.
+            DataError: an item has no title, or content is missing or of another width.
+        """
+        if self.layer is None or not isinstance(self.item, ContentItems):
+            raise ConfigError(
+                "expected a model that knows items by content, got items = 'id'; train one with items = 'both'"
+            )
+        content = item_content(modalities, self.config)
+        item_ND = self.item.of_content(self.layer.fusion.fuse_all(content).fused)
+        return self.next_item.served(item_ND)
 
 
 class _Layer(nn.Module):
     """The fusion layer, what it is aligned to, and its vectors once it stands still."""
 
-    fused: Float[Tensor, "I F"]
-    stands: Bool[Tensor, ""]
     space: Float[Tensor, "I C"]
     known: Bool[Tensor, " I"]
 
     def __init__(self, config: MufasaConfig, corpus: Corpus, *, generator: torch.Generator) -> None:
         super().__init__()
         self.config = config
+        content = item_content(corpus.modalities, config)
+        if config.shuffled_titles:
+            shuffled = torch.randperm(len(content), generator=generator)
+            content = replace(content, titles=content.titles[shuffled])
         self.fusion = FusionLayer(
-            item_content(corpus, config, generator=generator),
+            content,
             dim=config.fusion_dim,
             rank=config.fusion_rank,
             num_heads=config.fusion_heads,
@@ -130,24 +153,27 @@ class _Layer(nn.Module):
         self.register_buffer("space", space, persistent=False)
         self.register_buffer("known", corpus.popularity() >= config.teacher_events, persistent=False)
         self.collaborative_map = xavier_uniform(config.fusion_dim, config.teacher_dim, generator=generator)
-        self.register_buffer("fused", torch.zeros(corpus.num_items, config.fusion_dim))
-        self.register_buffer("stands", torch.zeros((), dtype=torch.bool))
+        # no part of the saved state: they follow from the layer's weights, which no later stage moves
+        self._frozen: Tensor | None = None
 
     def frozen(self) -> Float[Tensor, "I F"]:
-        """F of all items, as the layer was when it was first asked for."""
-        if not self.stands:
-            self.fused.copy_(self.fusion.fuse_all().fused)
-            self.stands.fill_(value=True)
-        return self.fused
+        """The vectors f of all items, kept until the layer is trained on."""
+        if self._frozen is None:
+            self._frozen = self.fusion.fuse_all().fused
+        return self._frozen
+
+    def moves(self) -> None:
+        """What was kept is no longer what the layer gives."""
+        self._frozen = None
 
     def losses(self, items: Int[Tensor, " B"], fused: Fused) -> dict[str, Tensor]:
         """Paper: MUFASA, Eq. (L1) to (L4)."""
         titles, config = self.fusion.content.titles[items], self.config
         return {
             "alignment": title_alignment(
-                fused.views,
+                fused.views_to_align,
                 fused.anchor,
-                present=fused.views_present,
+                present=fused.views_present & fused.anchored,
                 titles=titles,
                 items=items,
                 temperature=config.alignment_temperature,
@@ -182,13 +208,13 @@ def mufasa_stages(config: MufasaConfig) -> tuple[StagePlan, ...]:
     )
 
 
-def item_content(corpus: Corpus, config: MufasaConfig, *, generator: torch.Generator) -> ItemContent:
-    """Titles, the other modalities and the genres of a catalogue, as the options name them.
+def item_content(modalities: tuple[Modality, ...], config: MufasaConfig) -> ItemContent:
+    """Titles, the other modalities and the genres of some items, as the options name them.
 
     Raises:
         ConfigError: a name is no modality with features.
     """
-    known = {one.name: one for one in corpus.modalities if one.features is not None}
+    known = {one.name: one for one in modalities if one.features is not None}
     others = config.modalities or tuple(name for name in known if name not in (config.title, config.genres))
     for name in (config.title, *filter(None, [config.genres]), *others):
         if name not in known:
@@ -202,8 +228,6 @@ def item_content(corpus: Corpus, config: MufasaConfig, *, generator: torch.Gener
         return values.float()
 
     titles = features(config.title)
-    if config.shuffled_titles:
-        titles = titles[torch.randperm(len(titles), generator=generator)]
     genres = features(config.genres) != 0 if config.genres else torch.zeros(len(titles), 0, dtype=torch.bool)
     return ItemContent(
         titles=titles,

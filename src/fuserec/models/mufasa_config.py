@@ -80,11 +80,11 @@ class MufasaConfig:
     """Items a step of the first stage, at least 2."""
     alignment_temperature: float = 0.07
     """Of the alignment to titles, above 0."""
-    same_title: float = 0.95
+    same_title: float = 0.9
     """Titles with a larger cosine are no negatives of each other."""
-    teacher: Teacher = "transitions"
-    """Collaborative space: "transitions" (which item comes soon after which) or "ease"."""
-    teacher_dim: int = 64
+    teacher: Teacher = "ease"
+    """Collaborative space: "ease" (who had both), or "transitions" (which item comes soon after which)."""
+    teacher_dim: int = 128
     """Width of the collaborative space, at least 1."""
     teacher_temperature: float = 0.1
     """Of the alignment to the collaborative space, above 0."""

@@ -1,7 +1,7 @@
 """What all models of the next item share: item vectors in, an encoder, a softmax over the catalogue.
 
 Shape legend
-    I  items   W  items with a training interaction   D  width   B  histories   T  events of all of them
+    I  items   N  any items   W  items with a training interaction   D  width   B  histories   T  events of all of them
 """
 
 from __future__ import annotations
@@ -79,11 +79,13 @@ class NextItem(nn.Module):
             user_TD = unit_or_zero(user_TD) * (-self.log_temperature).exp()
         return softmax(user_TD, candidate_WD, self.column_I[batch.items])
 
+    def served(self, item: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+        """Vectors of items as a scorer keeps them."""
+        return item.detach() if self.log_temperature is None else unit_or_zero(item.detach())
+
     def scorer(self, item: Float[Tensor, "I D"]) -> SequenceScorer:
         """A copy of the encoder, and of the items' vectors as they are served."""
-        if self.log_temperature is not None:
-            item = unit_or_zero(item)
-        scorer = SequenceScorer(item=item.detach(), encoder=self.encoder)
+        scorer = SequenceScorer(item=self.served(item), encoder=self.encoder)
         return SequenceScorer.from_tensors({name: one.clone() for name, one in scorer.tensors().items()})
 
 

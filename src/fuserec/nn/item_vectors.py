@@ -1,7 +1,7 @@
 """Vectors of all items, which events are read as and candidates are scored by.
 
 Shape legend
-    I  items   D  width   F  width of the fused content
+    I  items   N  any items   D  width   F  width of the fused content
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class ContentItems(nn.Module):
         Args:
             content: (I, F) f.
         """
-        mapped: Tensor = self.map(content)
+        mapped = self.of_content(content)
         if self.ids is None or self.dropout is None:
             return mapped
         kept_I1: Tensor = self.dropout(content.new_ones(len(content), 1))
@@ -76,5 +76,10 @@ class ContentItems(nn.Module):
 
     def served(self, content: Float[Tensor, "I F"], warm: Bool[Tensor, " I"]) -> Float[Tensor, "I D"]:
         """(I, D) as they are served: items that nothing trained, by content alone."""
-        mapped: Tensor = self.map(content)
+        mapped = self.of_content(content)
         return mapped if self.ids is None else mapped + self.ids.served(warm)
+
+    def of_content(self, content: Float[Tensor, "N F"]) -> Float[Tensor, "N D"]:
+        """(N, D) of items by content alone."""
+        mapped: Tensor = self.map(content)
+        return mapped

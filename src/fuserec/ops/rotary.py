@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from fuserec.shapes import Float, Int
+from fuserec.shapes import Complex, Float, Int
 
 __all__ = ["positions", "rotate", "rotate_reference"]
 
@@ -37,9 +37,9 @@ def positions(offsets: Int[Tensor, " B_plus_1"]) -> Int[Tensor, " T"]:
 def rotate(
     x: Float[Tensor, "T H D"], positions: Int[Tensor, " T"], *, base: float = BASE
 ) -> Float[Tensor, "T H D"]:
-    """Row t turned by its position: pair p = (x_p, x_{p + D/2}) by the angle position * base^(-2p / D).
+    """Row t turned by its position: pair p = (x_2p, x_{2p + 1}) by the angle position * base^(-2p / D).
 
-    Source: RoFormer Eq. (34), with the halves of a vector as partners, so that both are contiguous.
+    Source: RoFormer Eq. (34). A pair is a complex number, so turning it is one product.
 
     Args:
         x: (T, H, D), D even.
@@ -51,54 +51,49 @@ def rotate(
         >>> [round(value, 4) for value in rotate(x, torch.tensor([0, 1])).flatten().tolist()]
         [1.0, 0.0, 0.5403, 0.8415]
     """
-    cos_TP, sin_TP = _turns(x, positions, base)
-    rotated: Tensor = _Rotate.apply(x, cos_TP, sin_TP)  # type: ignore[no-untyped-call]
+    rotated: Tensor = _Rotate.apply(x, _turns(x, positions, base)[:, None])  # type: ignore[no-untyped-call]
     return rotated
 
 
 def rotate_reference(
     x: Float[Tensor, "T H D"], positions: Int[Tensor, " T"], *, base: float = BASE
 ) -> Float[Tensor, "T H D"]:
-    """`rotate`, as a product of complex numbers."""
-    first, second = x.chunk(2, dim=-1)
-    cos_TP, sin_TP = _turns(x, positions, base)
-    turned = torch.complex(first, second) * torch.complex(cos_TP, sin_TP)[:, None, :]
-    return torch.cat([turned.real, turned.imag], dim=-1)
+    """`rotate`, pair by pair."""
+    turns_TP = _turns(x, positions, base)
+    cos_T1P, sin_T1P = turns_TP.real[:, None], turns_TP.imag[:, None]
+    first, second = x[:, :, 0::2], x[:, :, 1::2]
+    turned = (first * cos_T1P - second * sin_T1P, first * sin_T1P + second * cos_T1P)
+    return torch.stack(turned, dim=-1).flatten(-2)
 
 
-def _turns(
-    x: Float[Tensor, "T H D"], positions: Int[Tensor, " T"], base: float
-) -> tuple[Float[Tensor, "T P"], Float[Tensor, "T P"]]:
-    """Cosine and sine of each row's angles, taken from a table of all positions in double."""
+def _turns(x: Float[Tensor, "T H D"], positions: Int[Tensor, " T"], base: float) -> Complex[Tensor, "T P"]:
+    """Cosine + i sine of each row's angles, taken from a table of all positions in double."""
     pairs = x.shape[-1] // 2
     frequencies_P = base ** (-torch.arange(pairs, dtype=torch.float64, device=x.device) / pairs)
     length = int(positions.max()) + 1 if len(positions) else 0
-    if length > len(positions):  # a far row alone: a table of all before it would cost more
-        angles_TP = positions[:, None] * frequencies_P
-        return angles_TP.cos().to(x.dtype), angles_TP.sin().to(x.dtype)
-    angles_LP = torch.arange(length, dtype=torch.float64, device=x.device)[:, None] * frequencies_P
-    return angles_LP.cos().to(x.dtype)[positions], angles_LP.sin().to(x.dtype)[positions]
+    # a far row alone: a table of all before it would cost more
+    from_table = length <= len(positions)
+    rows = torch.arange(length, dtype=torch.float64, device=x.device) if from_table else positions
+    angles = rows[:, None] * frequencies_P
+    turns = torch.complex(angles.cos().to(x.dtype), angles.sin().to(x.dtype))
+    return turns[positions] if from_table else turns
 
 
 class _Rotate(torch.autograd.Function):
     """The gradient of a rotation is the rotation back."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, cos_TP: Tensor, sin_TP: Tensor) -> Tensor:
-        ctx.save_for_backward(cos_TP, sin_TP)
-        return _turned(x, cos_TP, sin_TP)
+    def forward(ctx: FunctionCtx, x: Tensor, turns: Tensor) -> Tensor:
+        ctx.save_for_backward(turns)
+        return _turned(x, turns)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:
-        cos_TP, sin_TP = ctx.saved_tensors  # type: ignore[attr-defined]
-        return _turned(gradient, cos_TP, -sin_TP), None, None
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+        (turns,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return _turned(gradient, turns.conj()), None
 
 
-def _turned(x: Tensor, cos_TP: Tensor, sin_TP: Tensor) -> Tensor:
-    first, second = x.chunk(2, dim=-1)
-    cos_T1P, sin_T1P = cos_TP[:, None, :], sin_TP[:, None, :]
-    out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    out_first, out_second = out.chunk(2, dim=-1)
-    torch.mul(first, cos_T1P, out=out_first).addcmul_(second, sin_T1P, value=-1)
-    torch.mul(second, cos_T1P, out=out_second).addcmul_(first, sin_T1P)
-    return out
+def _turned(x: Tensor, turns: Tensor) -> Tensor:
+    # a gradient may come expanded or transposed, which cannot be read as pairs
+    pairs = x if x.stride(-1) == 1 and all(step % 2 == 0 for step in x.stride()[:-1]) else x.contiguous()
+    return torch.view_as_real(torch.view_as_complex(pairs.unflatten(-1, (-1, 2))) * turns).flatten(-2)
