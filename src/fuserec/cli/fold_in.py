@@ -32,7 +32,7 @@ def command(
 ) -> None:
     """Measure what new users lose.
 
-    Trains the recipe of a run again without a share of the users, then serves these by their training items alone. Three
+    Trains the recipe of a run again without a share of the users, then serves these by their histories alone. Three
     rows: trained (the run as it is), folded (the same run, told only their histories), new (never seen in training).
 
     Example:

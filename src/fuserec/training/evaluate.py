@@ -137,7 +137,7 @@ def evaluate_pairs(
         masked: the pairs to mask, by part; exactly the parts that the protocol names.
         protocol: how.
         recent: pairs that a query is told after the training pairs; given if and only if the protocol's history has them.
-        by_history: serve every user as one unseen in training, by the training items alone.
+        by_history: serve every user as one unseen in training, by what is told of them alone.
         cutoffs: k of every metric.
         metrics: names, see `fuserec.metrics.METRICS`.
         users_per_chunk: B, rows of scores held at a time.
