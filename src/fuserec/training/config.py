@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from fuserec.added import ADDED, added_and_left_alone
 from fuserec.errors import ConfigError, nearest
 from fuserec.files import hash_json
 from fuserec.models.registry import GRADIENT_MODELS, config_class
@@ -30,9 +31,6 @@ from fuserec.training.evaluation_protocol import History
 __all__ = ["EvaluationConfig", "Recipe", "TrainConfig", "load_recipe", "parse_recipe"]
 
 T = TypeVar("T")
-
-ADDED = types.MappingProxyType({"added": True})
-"""Marks an option that came after results had been committed: where it is left alone, recipes keep their hash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,17 +136,11 @@ class Recipe:
         table = self.to_dict()
         del table["name"], table["seed"]
         table.get("train", {}).pop("device", None)
-        for section, config in (("train", self.train), ("evaluation", self.evaluation)):
-            for name in _added_and_left_alone(config):
+        sections = {"model": self.model, "evaluation": self.evaluation}
+        for section, config in (sections | ({"train": self.train} if self.train else {})).items():
+            for name in added_and_left_alone(config):
                 del table[section][name]
         return hash_json(table)
-
-
-def _added_and_left_alone(config: TrainConfig | EvaluationConfig | None) -> list[str]:
-    options = [] if config is None else dataclasses.fields(config)
-    return [
-        one.name for one in options if "added" in one.metadata and getattr(config, one.name) == one.default
-    ]
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
