@@ -7,12 +7,12 @@ Shape legend
 from __future__ import annotations
 
 import copy
-import sys
 
 import torch
 from torch import Tensor
 
 from fuserec.nn.block_evolution import BlockEvolution
+from fuserec.nn.causal_state import CausalAttentionState
 from fuserec.nn.sparse_alignment import SparseAlignmentBlock
 from fuserec.nn.sparse_attention import ALL_BRANCHES, Projected, SparseAttention
 from fuserec.ops.attention import History
@@ -173,30 +173,19 @@ class _EvolutionState:
         whole = torch.tensor([0, ended], device=x.device)
         blocks = Blocks.every(whole, block=size)
         means_CD = block_means(x[:ended], blocks)
-        q, k, v = evolution.attention.projected(means_CD, positions(blocks.offsets))
-        heads = evolution.attention.heads
+        states_CD = evolution.attention(means_CD, blocks.offsets)
         self._evolution = evolution
         self._size = size
         self._sum = x[ended:].sum(0)
         self._events = len(x)
-        # blocks are the events of this one; it sees them all, and its gates close the other branches
-        self._history = History.of(
-            _heads_first(q),
-            _heads_first(k),
-            _heads_first(v),
-            window=sys.maxsize,
-            block=64,
-            selected=0,
-            group=64,
-        )
-        self._gates = x.new_tensor([1.0, 0.0, 0.0]).expand(heads, 3)
-        states_CD = evolution.attention(means_CD, blocks.offsets)
+        # blocks are the events of this one
+        self._blocks = CausalAttentionState(evolution.attention, means_CD)
         self._state = states_CD[-1] if len(states_CD) else torch.zeros_like(self._sum)
 
     @property
     def nbytes(self) -> int:
         """Bytes that the caches hold."""
-        return self._history.nbytes + self._sum.nbytes + self._state.nbytes
+        return self._blocks.nbytes + self._sum.nbytes + self._state.nbytes
 
     def append(self, x: Float[Tensor, " D"]) -> Float[Tensor, " D"]:
         """Add an event, and give what it hears of the block before its own."""
@@ -204,17 +193,14 @@ class _EvolutionState:
         self._sum = self._sum + x
         self._events += 1
         if self._events % self._size == 0:
-            attention, at = self._evolution.attention, len(self._history)
-            q, k, v = attention.projected((self._sum / self._size)[None], torch.tensor([at], device=x.device))
-            attended = self._history.append(q[0], k[0], v[0], self._gates)
-            self._state = attention.out(attended.reshape(-1))
+            self._state = self._blocks.append(self._sum / self._size)
             self._sum = torch.zeros_like(self._sum)
         return heard
 
     def clone(self) -> _EvolutionState:
         """A state of the same events that goes its own way."""
         clone = copy.copy(self)
-        clone._history = self._history.clone()
+        clone._blocks = self._blocks.clone()
         return clone
 
 
