@@ -42,8 +42,8 @@ def fusion_weights(model: Mufasa) -> dict[str, Tensor]:
 def test_items_come_first_then_histories() -> None:
     first, second = mufasa_stages(CONFIG)
     assert (first.batches, first.epochs, first.evaluated) == ("items", 7, False)
-    assert (second.batches, second.epochs, second.terms) == ("histories", None, {"softmax"})
-    assert mufasa_stages(replace(CONFIG, joint=True))[1].terms == {*(first.terms or ()), "softmax"}
+    assert (second.batches, second.epochs, second.terms) == ("histories", None, frozenset({"softmax"}))
+    assert mufasa_stages(replace(CONFIG, joint=True))[1].terms == frozenset({*(first.terms or ()), "softmax"})
     (only,) = mufasa_stages(replace(CONFIG, items="id"))
     assert only.batches == "histories"
 
