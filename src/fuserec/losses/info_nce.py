@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from fuserec.ops.cross_entropy import whole_lines
 from fuserec.ops.fusion import unit_or_zero
 from fuserec.shapes import Bool, Float
 
@@ -21,9 +22,6 @@ __all__ = ["info_nce", "info_nce_reference"]
 
 ROWS = 384
 """Rows of the N x N matrix handled at a time, so that they stay in the processor's cache."""
-
-LINE = 16
-"""Float32 values of a cache line."""
 
 LARGEST_EXPONENT = 60.0
 """exp of this and of its negative are far from the ends of float32, also when summed."""
@@ -81,7 +79,7 @@ class _InfoNce(torch.autograd.Function):
 
 def _whole_lines(like: Tensor, rows: int, columns: int) -> Tensor:
     """(rows, columns) to write into, each row at the beginning of a cache line: products take a tenth less."""
-    return like.new_empty(rows, -(-columns // LINE) * LINE)[:, :columns]
+    return like.new_empty(rows, whole_lines(columns))[:, :columns]
 
 
 def info_nce(
