@@ -9,14 +9,17 @@ relative bias by distance, without one by time; a start vector before each histo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
+from fuserec.added import ADDED
 from fuserec.batch import Corpus
 from fuserec.errors import ConfigError
+from fuserec.models.catalogue_loss import Loss, check_loss, negatives_for
 from fuserec.models.next_item import NextItemById
 from fuserec.nn.encoder import Encoder
+from fuserec.nn.negatives import Law
 
 __all__ = ["HstuConfig", "hstu"]
 
@@ -33,6 +36,12 @@ class HstuConfig:
     """Heads of the attention; D must be a multiple of their number."""
     dropout: float = 0.2
     """Share of values dropped, from 0 to below 1."""
+    loss: Loss = field(default="softmax", metadata=ADDED)
+    """"softmax" over all items with a training interaction, or "sampled": over the next item and a sample of them."""
+    num_negatives: int = field(default=256, metadata=ADDED)
+    """Items that a step draws where the loss is sampled, at least 1."""
+    negatives: Law = field(default="uniform", metadata=ADDED)
+    """How they are drawn: "uniform", or by "popularity" to the power .75; either is corrected for."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -40,6 +49,7 @@ class HstuConfig:
             raise ConfigError(f"dim must be at least 1, got {self.dim}")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must be from 0 to below 1, got {self.dropout}")
+        check_loss(self)
 
 
 def hstu(config: HstuConfig, corpus: Corpus, *, generator: torch.Generator) -> NextItemById:
@@ -58,4 +68,5 @@ def hstu(config: HstuConfig, corpus: Corpus, *, generator: torch.Generator) -> N
         dropout=config.dropout,
         generator=generator,
     )
-    return NextItemById(corpus, encoder, dim=config.dim, generator=generator)
+    negatives = negatives_for(config, corpus, generator=generator)
+    return NextItemById(corpus, encoder, dim=config.dim, negatives=negatives, generator=generator)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from fuserec.batch import Corpus, Histories, ItemBatch, Modality, StagePlan
 from fuserec.errors import ConfigError, nearest
 from fuserec.losses import collaborative_alignment, structure, title_alignment, uniformity
+from fuserec.models.catalogue_loss import negatives_for
 from fuserec.models.collaborative_space import collaborative_space
 from fuserec.models.mufasa_config import MufasaConfig
 from fuserec.models.next_item import NextItem
@@ -54,11 +55,15 @@ class Mufasa(nn.Module):
     def __init__(self, config: MufasaConfig, corpus: Corpus, *, generator: torch.Generator) -> None:
         super().__init__()
         self.config = config
-        self.next_item = NextItem(corpus, _encoder(config, generator), similarity=config.similarity)
+        encoder = _encoder(config, generator)
+        negatives = negatives_for(config, corpus, generator=generator)
+        self.next_item = NextItem(corpus, encoder, similarity=config.similarity, negatives=negatives)
         self.item: IdItems | ContentItems
         self.layer: _Layer | None = None
         if config.items == "id":
-            self.item = IdItems(corpus.num_items, config.dim, generator=generator)
+            self.item = IdItems(
+                corpus.num_items, config.dim, generator=generator, sparse=negatives is not None
+            )
             return
         self.layer = _Layer(config, corpus, generator=generator)
         self.item = ContentItems(
@@ -70,9 +75,9 @@ class Mufasa(nn.Module):
         )
 
     def begin_epoch(self) -> None:
-        """Draw the dropout of a new epoch, in training mode."""
+        """Draw the dropout and the negatives of a new epoch, in training mode."""
         self.train()
-        self.next_item.encoder.begin_epoch()
+        self.next_item.begin_epoch()
         if isinstance(self.item, ContentItems) and self.item.dropout is not None:
             self.item.dropout.begin_epoch()
 
@@ -86,7 +91,7 @@ class Mufasa(nn.Module):
             self.layer.moves()
             return self.layer.losses(batch.items, self.layer.fusion(batch.items))
         if isinstance(self.item, IdItems):
-            return {"softmax": self.next_item.loss(self.item(), batch)}
+            return {"softmax": self.next_item.loss_by_id(self.item, batch)}
         assert self.layer is not None
         if not self.config.joint:
             return {"softmax": self.next_item.loss(self.item(self.layer.frozen()), batch)}

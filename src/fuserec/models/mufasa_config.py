@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from fuserec.added import ADDED
 from fuserec.errors import ConfigError, nearest
+from fuserec.models.catalogue_loss import Loss, check_loss
+from fuserec.nn.negatives import Law
 
 __all__ = ["MufasaConfig"]
 
@@ -54,6 +57,13 @@ class MufasaConfig:
     """Share of items whose ID vector is dropped in a step, from 0 to below 1."""
     similarity: Similarity = "dot"
     """Of user and item: "dot", their inner product, or "cosine" over a learnt temperature."""
+    loss: Loss = field(default="softmax", metadata=ADDED)
+    """"softmax" over all items with a training interaction, or "sampled", with items "id" alone: over the next
+    item and a sample of them."""
+    num_negatives: int = field(default=256, metadata=ADDED)
+    """Items that a step draws where the loss is sampled, at least 1."""
+    negatives: Law = field(default="uniform", metadata=ADDED)
+    """How they are drawn: "uniform", or by "popularity" to the power .75; either is corrected for."""
     joint: bool = False
     """Train the fusion layer on with the alignment layer, instead of keeping its vectors as they are."""
     title: str = "title"
@@ -107,6 +117,12 @@ class MufasaConfig:
         for name in ("dropout", "id_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be from 0 to below 1, got {getattr(self, name)}")
+        check_loss(self)
+        if self.loss == "sampled" and self.items != "id":
+            raise ConfigError(
+                f"expected loss 'softmax' where items = {self.items!r}, got 'sampled': vectors made of content are needed for all "
+                "items in each step; take items = 'id', or leave the loss at 'softmax'"
+            )
         for name in ("alignment_temperature", "teacher_temperature"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")

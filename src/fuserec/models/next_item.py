@@ -1,7 +1,8 @@
-"""What all models of the next item share: item vectors in, an encoder, a softmax over the catalogue.
+"""What all models of the next item share: item vectors in, an encoder, a softmax over the catalogue or a sample of it.
 
 Shape legend
-    I  items   N  any items   W  items with a training interaction   D  width   B  histories   T  events of all of them
+    I  items   N  any items   W  items with a training interaction   R  items that a step uses
+    D  width   B  histories   T  events of all of them
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 
 from fuserec.batch import Corpus, Histories
 from fuserec.errors import ConfigError
-from fuserec.losses import softmax
+from fuserec.losses import sampled_softmax, softmax
 from fuserec.models.sequence_scorer import SequenceScorer
 from fuserec.nn.encoder import Encoder
 from fuserec.nn.item_vectors import IdItems
+from fuserec.nn.negatives import Negatives
 from fuserec.ops.fusion import unit_or_zero
 from fuserec.shapes import Bool, Float, Int
 
@@ -37,6 +39,7 @@ class NextItem(nn.Module):
         corpus: training interactions.
         encoder: gives user vectors.
         similarity: of a user and an item: their inner product, or their cosine over a learnt temperature.
+        negatives: what stands in for the catalogue in `sampled_loss`; None where that is not asked for.
 
     Raises:
         ConfigError: the similarity has no sense.
@@ -45,11 +48,19 @@ class NextItem(nn.Module):
     warm_I: Bool[Tensor, " I"]
     column_I: Int[Tensor, " I"]
 
-    def __init__(self, corpus: Corpus, encoder: Encoder, *, similarity: Similarity = "dot") -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        encoder: Encoder,
+        *,
+        similarity: Similarity = "dot",
+        negatives: Negatives | None = None,
+    ) -> None:
         super().__init__()
         if similarity not in ("dot", "cosine"):
             raise ConfigError(f"similarity must be 'dot' or 'cosine', got {similarity!r}")
         self.encoder = encoder
+        self.negatives = negatives
         self.log_temperature = (
             nn.Parameter(torch.tensor(math.log(TEMPERATURE))) if similarity == "cosine" else None
         )
@@ -57,6 +68,12 @@ class NextItem(nn.Module):
         self._all_warm = bool(warm_I.all())
         self.register_buffer("warm_I", warm_I, persistent=False)
         self.register_buffer("column_I", warm_I.cumsum(0) - 1, persistent=False)
+
+    def begin_epoch(self) -> None:
+        """Draw the dropout and the negatives of a new epoch."""
+        self.encoder.begin_epoch()
+        if self.negatives is not None:
+            self.negatives.begin_epoch()
 
     def loss(self, item: Float[Tensor, "I D"], batch: Histories) -> Float[Tensor, ""]:
         """The mean over all events of -log p(event | the events before).
@@ -69,15 +86,50 @@ class NextItem(nn.Module):
         """
         if self.log_temperature is not None:
             item = unit_or_zero(item)
+        user_TD = self._users(item, batch.items, batch.offsets)
+        candidate_WD = item if self._all_warm else item[self.warm_I]
+        return softmax(user_TD, candidate_WD, self.column_I[batch.items])
+
+    def sampled_loss(self, items: IdItems, batch: Histories) -> Float[Tensor, ""]:
+        """`loss`, with a sample in place of the catalogue: items neither in the batch nor drawn are not touched.
+
+        Args:
+            items: vectors of all items.
+            batch: whole histories, none of them empty.
+        """
+        assert self.negatives is not None
+        drawn_N, log_expected_N = self.negatives()
+        # each item once: what its places in the batch give is summed up here, in a table of the items used
+        used_R, places = torch.cat([batch.items, drawn_N]).unique(return_inverse=True)
+        event_T, negative_N = places.split([len(batch.items), len(drawn_N)])
+        item_RD = items.rows(used_R)
+        if self.log_temperature is not None:
+            item_RD = unit_or_zero(item_RD)
+        return sampled_softmax(
+            self._users(item_RD, event_T, batch.offsets),
+            F.embedding(event_T, item_RD),
+            F.embedding(negative_N, item_RD),
+            target=event_T,
+            negatives=negative_N,
+            log_expected=log_expected_N,
+        )
+
+    def _users(
+        self, item: Float[Tensor, "N D"], events: Int[Tensor, " T"], offsets: Int[Tensor, " B_plus_1"]
+    ) -> Float[Tensor, "T D"]:
+        """What predicts each event, a row of ``item``; over the temperature where there is one."""
         table = torch.cat([item, self.encoder.start[None]])
         # each event is predicted after the one before it, and the first after the start
-        rows_T = batch.items.roll(1)
-        rows_T[batch.offsets[:-1]] = len(item)
-        user_TD = self.encoder(F.embedding(rows_T, table), batch.offsets)
-        candidate_WD = item if self._all_warm else item[self.warm_I]
-        if self.log_temperature is not None:
-            user_TD = unit_or_zero(user_TD) * (-self.log_temperature).exp()
-        return softmax(user_TD, candidate_WD, self.column_I[batch.items])
+        rows_T = events.roll(1)
+        rows_T[offsets[:-1]] = len(item)
+        user_TD: Tensor = self.encoder(F.embedding(rows_T, table), offsets)
+        if self.log_temperature is None:
+            return user_TD
+        return unit_or_zero(user_TD) * (-self.log_temperature).exp()
+
+    def loss_by_id(self, items: IdItems, batch: Histories) -> Float[Tensor, ""]:
+        """`sampled_loss` where there are negatives, `loss` otherwise."""
+        return self.loss(items(), batch) if self.negatives is None else self.sampled_loss(items, batch)
 
     def served(self, item: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """Vectors of items as a scorer keeps them."""
@@ -97,6 +149,7 @@ class NextItemById(nn.Module):
         encoder: gives user vectors.
         dim: D.
         similarity: see `NextItem`.
+        negatives: what stands in for the catalogue in training; None for a softmax over all of it.
         generator: draws the item vectors.
     """
 
@@ -107,20 +160,21 @@ class NextItemById(nn.Module):
         *,
         dim: int,
         similarity: Similarity = "dot",
+        negatives: Negatives | None = None,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.item = IdItems(corpus.num_items, dim, generator=generator)
-        self.next_item = NextItem(corpus, encoder, similarity=similarity)
+        self.item = IdItems(corpus.num_items, dim, generator=generator, sparse=negatives is not None)
+        self.next_item = NextItem(corpus, encoder, similarity=similarity, negatives=negatives)
 
     def begin_epoch(self) -> None:
-        """Draw the dropout of a new epoch, in training mode."""
+        """Draw the dropout and the negatives of a new epoch, in training mode."""
         self.train()
-        self.next_item.encoder.begin_epoch()
+        self.next_item.begin_epoch()
 
     def losses(self, batch: Histories) -> dict[str, Tensor]:
         """Term ``softmax``."""
-        return {"softmax": self.next_item.loss(self.item(), batch)}
+        return {"softmax": self.next_item.loss_by_id(self.item, batch)}
 
     @torch.no_grad()
     def scorer(self) -> SequenceScorer:

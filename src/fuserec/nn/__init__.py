@@ -5,6 +5,7 @@ from fuserec.nn.block_evolution import BlockEvolution
 from fuserec.nn.block_state import BlockState
 from fuserec.nn.causal_attention import CausalAttention
 from fuserec.nn.collaborative import Collaborative, xavier_linear, xavier_uniform
+from fuserec.nn.draws import Draws
 from fuserec.nn.dropout import Dropout
 from fuserec.nn.frozen_graph import FrozenGraph
 from fuserec.nn.gated_feed_forward import GatedFeedForward
@@ -13,6 +14,7 @@ from fuserec.nn.item_content import ItemContent
 from fuserec.nn.ligr import LigrBlock
 from fuserec.nn.linear import normal_linear
 from fuserec.nn.modality_fusion import Fused, FusionLayer
+from fuserec.nn.negatives import Negatives
 from fuserec.nn.pruned_graph import PrunedGraph, ThinnedGraph
 from fuserec.nn.sparse_alignment import SparseAlignmentBlock
 from fuserec.nn.sparse_attention import SparseAttention
@@ -24,6 +26,7 @@ __all__ = [
     "BlockState",
     "CausalAttention",
     "Collaborative",
+    "Draws",
     "Dropout",
     "FeedForward",
     "FrozenGraph",
@@ -33,6 +36,7 @@ __all__ = [
     "HstuBlock",
     "ItemContent",
     "LigrBlock",
+    "Negatives",
     "PrunedGraph",
     "SparseAlignmentBlock",
     "SparseAttention",

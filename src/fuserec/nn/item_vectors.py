@@ -7,11 +7,12 @@ Shape legend
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fuserec.nn.dropout import Dropout
 from fuserec.nn.linear import normal_linear
-from fuserec.shapes import Bool, Float
+from fuserec.shapes import Bool, Float, Int
 
 __all__ = ["ContentItems", "IdItems"]
 
@@ -23,15 +24,22 @@ class IdItems(nn.Module):
         num_items: I.
         dim: D.
         generator: draws the vectors.
+        sparse: rows that are looked up have a gradient, and no others; all of them have one otherwise. The name is that of
+            `torch.nn.Embedding`: by it the training loop knows which optimiser to take.
     """
 
-    def __init__(self, num_items: int, dim: int, *, generator: torch.Generator) -> None:
+    def __init__(self, num_items: int, dim: int, *, generator: torch.Generator, sparse: bool = False) -> None:
         super().__init__()
+        self.sparse = sparse
         self.weight = nn.Parameter(torch.empty(num_items, dim).normal_(std=0.02, generator=generator))
 
     def forward(self) -> Float[Tensor, "I D"]:
         """(I, D) as a step of training has them."""
         return self.weight
+
+    def rows(self, items: Int[Tensor, " N"]) -> Float[Tensor, "N D"]:
+        """(N, D) of these items as a step of training has them."""
+        return F.embedding(items, self.weight, sparse=self.sparse)
 
     def served(self, warm: Bool[Tensor, " I"]) -> Float[Tensor, "I D"]:
         """(I, D) as they are served; zero for items that nothing trained."""

@@ -21,11 +21,12 @@ from fuserec.models.protocol import Gradient, Scorer
 from fuserec.training.batches import Sampler, Stage
 from fuserec.training.config import TrainConfig
 from fuserec.training.progress import Progress, Silent, duration, figures_line
+from fuserec.training.row_adam import RowAdam
 from fuserec.training.seeds import named_generator
 from fuserec.training.snapshots import Snapshots
 from fuserec.training.state import Best, EpochRecord, Moving, Standing
 
-__all__ = ["Fitted", "fit_by_gradient", "step_size", "total_loss", "train_epoch"]
+__all__ = ["Fitted", "fit_by_gradient", "optimiser_for", "step_size", "total_loss", "train_epoch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ def fit_by_gradient(
     model = build(named_generator(seed, "init"))
     module = _as_module(model).to(device)
     _require_weights(stages, loss_weights)
-    optimiser = _optimiser(module, config)
+    optimiser = optimiser_for(module, config)
     generators = {name: one for stage in stages for name, one in stage.sampler.generators.items()}
     moving = Moving(module=module, optimiser=optimiser, generators=generators)
     standing = snapshots.resume(moving) if snapshots else Standing()
@@ -250,7 +251,10 @@ def _to(batch: Batch, device: torch.device) -> Batch:
             return ItemBatch(items=items.to(device))
 
 
-def _optimiser(module: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def optimiser_for(module: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Adam, with weight decay AdamW; by rows where a module says, as `torch.nn.Embedding` does, that its gradient is sparse."""
+    if any(getattr(part, "sparse", False) for part in module.modules()):
+        return RowAdam(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     if config.weight_decay == 0:
         return torch.optim.Adam(module.parameters(), lr=config.learning_rate, fused=True)
     return torch.optim.AdamW(
