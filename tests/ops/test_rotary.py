@@ -121,3 +121,12 @@ def test_far_rows_alone_turn_as_they_do_among_all_before_them() -> None:
     x, far = drawn(FAR, 1, 4), torch.tensor([0, 777, FAR - 1])
     every = rotate(x, torch.arange(FAR))
     torch.testing.assert_close(rotate(x[far], far), every[far])
+
+
+def test_a_table_made_in_inference_serves_training_too() -> None:
+    x, places = torch.randn(3, 1, 10, generator=torch.Generator().manual_seed(0)), torch.arange(3)
+    with torch.inference_mode():
+        expected = rotate(x, places)
+    found = rotate(x.requires_grad_(), places)
+    found.sum().backward()
+    assert torch.equal(found.detach(), expected)

@@ -8,6 +8,8 @@ Shape legend
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
@@ -67,16 +69,30 @@ def rotate_reference(
 
 
 def _turns(x: Float[Tensor, "T H D"], positions: Int[Tensor, " T"], base: float) -> Complex[Tensor, "T P"]:
-    """Cosine + i sine of each row's angles, taken from a table of all positions in double."""
+    """Cosine + i sine of each row's angles, computed in double."""
     pairs = x.shape[-1] // 2
-    frequencies_P = base ** (-torch.arange(pairs, dtype=torch.float64, device=x.device) / pairs)
     length = int(positions.max()) + 1 if len(positions) else 0
-    # a far row alone: a table of all before it would cost more
-    from_table = length <= len(positions)
-    rows = torch.arange(length, dtype=torch.float64, device=x.device) if from_table else positions
-    angles = rows[:, None] * frequencies_P
-    turns = torch.complex(angles.cos().to(x.dtype), angles.sin().to(x.dtype))
-    return turns[positions] if from_table else turns
+    if length > len(positions):  # a far row alone: a table of all before it would cost more
+        return _computed(positions, pairs, base, x.dtype)
+    # a power of two, so that a few tables serve all batches
+    return _table(1 << length.bit_length(), pairs, base, x.dtype, x.device)[positions]
+
+
+@functools.lru_cache(maxsize=8)
+def _table(
+    length: int, pairs: int, base: float, dtype: torch.dtype, device: torch.device
+) -> Complex[Tensor, "T P"]:
+    """Of the positions 0 .. length - 1; every layer and step of a training asks for the same."""
+    with torch.inference_mode(mode=False):  # what is kept may be read in training later
+        return _computed(torch.arange(length, device=device), pairs, base, dtype)
+
+
+def _computed(
+    positions: Int[Tensor, " T"], pairs: int, base: float, dtype: torch.dtype
+) -> Complex[Tensor, "T P"]:
+    frequencies_P = base ** (-torch.arange(pairs, dtype=torch.float64, device=positions.device) / pairs)
+    angles = positions.double()[:, None] * frequencies_P
+    return torch.complex(angles.cos().to(dtype), angles.sin().to(dtype))
 
 
 class _Rotate(torch.autograd.Function):
