@@ -2,6 +2,7 @@
 
 Shape legend
     I  items   D  width   B  queries   J  items of the block   T  rows of all histories, the start of each included
+    L  events of one history
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fuserec.batch import Histories, Queries
+from fuserec.models.sequence_state import SequenceState
 from fuserec.nn.encoder import Encoder
+from fuserec.nn.encoder_state import EncoderState
 from fuserec.shapes import Float, Int
 
 __all__ = ["SequenceScorer", "with_start"]
@@ -79,6 +82,21 @@ class SequenceScorer:
     def scores(self, queries: Queries, items: slice) -> Float[Tensor, "B J"]:
         """(B, J) inner products."""
         return self.user_vectors(queries) @ self.item[items].T
+
+    def begin(self, history: Int[Tensor, " L"]) -> SequenceState:
+        """One user, to be followed event by event.
+
+        After every event the state gives what `user_vectors` and `scores` give for the whole history.
+
+        Args:
+            history: (L,) rows of the items so far, oldest first, none allowed.
+
+        Raises:
+            ConfigError: the encoder's blocks cannot be continued by one event.
+        """
+        alone = torch.tensor([0, len(history)], device=history.device)
+        heard = self.heard(Histories(items=history, offsets=alone))
+        return SequenceState(self.item, EncoderState(self.encoder, self.item[heard.items]))
 
     def tensors(self) -> dict[str, Tensor]:
         """``item``, the encoder's weights as ``encoder.<name>``, and its description, JSON in UTF-8."""
