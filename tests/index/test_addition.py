@@ -442,3 +442,73 @@ def test_books_that_came_later_find_the_readers_they_were_held_out_from(tmp_path
         ]
     ]
     assert np.mean(same) > 4 / 12  # a dozen themes
+
+
+@pytest.fixture(scope="module")
+def mufasa(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shop again with titles and categories as features, and a run of MUFASA on it. Tests only read it."""
+    folder = tmp_path_factory.mktemp("titles")
+    np.save(folder / "category.npy", np.array([[1, 0], [0, 1]] * 6, dtype=np.float32))
+    sources = Sources(
+        events=made / "events.csv",
+        items=made / "items.csv",
+        features={"title": made / "text.npy", "category": folder / "category.npy"},
+    )
+    dataset = build(folder / "data", sources)
+    small = {"dim": 8, "num_layers": 1, "heads": 1, "block": 2, "group": 2, "items": "content"}
+    fusion = {"fusion_dim": 8, "fusion_heads": 2, "fusion_epochs": 10, "teacher_dim": 2, "teacher_events": 1}
+    table = {
+        "model": {"name": "mufasa", **small, **fusion},
+        "train": {
+            "epochs": 6,
+            "batch_size": 48,
+            "learning_rate": 0.02,
+            "device": "cpu",
+            "monitor": "Recall@5",
+        },
+        "loss_weights": dict.fromkeys(
+            ("alignment", "collaborative", "structure", "uniformity", "softmax"), 1.0
+        ),
+        "evaluation": {"cutoffs": [5]},
+    }
+    train(parse_recipe(table), dataset.prepare(), folder / "run", dataset=str(dataset.path.resolve()))
+    return folder
+
+
+def titles_and_categories(frame: pl.DataFrame) -> Mapping[str, NewRows]:
+    category = torch.tensor([[each == "hats", each == "mugs"] for each in frame["category"]]).float()
+    return {
+        "title": encode(frame)["text"],
+        "category": NewRows(features=category, present=category.any(1)),
+    }
+
+
+def test_mufasa_recommends_new_items_finds_what_is_like_them_and_hears_them_in_histories(
+    mufasa: Path, tmp_path: Path
+) -> None:
+    dataset = Dataset.open(mufasa / "data")
+    run = Run.open(shutil.copytree(mufasa / "run", tmp_path / "run"))
+    once = Run.open(shutil.copytree(mufasa / "run", tmp_path / "once"))
+    before, files = load(run.path), bytes_of(run.path)
+    hat, mug, bare = "n1,A new hat,hats", "n2,A new mug,mugs", "n3,Bare,hats"
+    add_items(run, dataset, catalogue(tmp_path, hat), encode=titles_and_categories)
+    addition = add_items(run, dataset, catalogue(tmp_path, mug, bare), encode=titles_and_categories)
+    assert (addition.with_content, addition.unplaced) == ({"title": 1, "category": 2}, ["n3"])
+    assert {name: bytes_of(run.path)[name] for name in files} == files
+
+    after = load(run.path)
+    assert after.recommend(k=12, exclude=["n1", "n2", "n3"]).equals(before.recommend(k=12))
+    shown = after.recommend(k=1, items_to_recommend=["n1", "n2"])
+    assert all(
+        item == ("n1" if int(user[1:]) % 2 == 0 else "n2")
+        for user, item in shown.select("user_id", "item_id").rows()
+    )
+    assert set(after.similar("n1", k=4)["item_id"]) <= {f"i{item}" for item in range(0, 12, 2)}
+    served = after.recommend(histories=[["n1"], ["n2"], ["n3"]], k=1, exclude=["n1", "n2"])
+    assert served["source"].to_list() == ["history", "history", "start"]
+    assert [int(item[1:]) % 2 for item in served["item_id"][:2]] == [0, 1]
+
+    add_items(once, dataset, catalogue(tmp_path, hat, mug, bare), encode=titles_and_categories)
+    assert torch.equal(scores_of(load(once.path)), scores_of(after))
+    with pytest.raises(DataError, match=r"can place them \(title, category\), found none; give their texts"):
+        add_items(once, dataset, catalogue(tmp_path, "n4,Bare,hats"), encode=titles_and_categories)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fuserec.batch import Corpus, Histories, KnnGraph, Modality, Prepared, Queries
 from fuserec.errors import CheckpointError, ConfigError
-from fuserec.index.extension import NewRows, extended_scorer, placed
+from fuserec.index.extension import NewRows, extended_scorer, placed, require_content, used_modalities
 from fuserec.models.item_to_item import ItemToItem
 from fuserec.models.protocol import Scorer
 from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS, by_content
@@ -22,6 +22,7 @@ from fuserec.training.run import train
 LOSS_WEIGHTS = {
     "freedom": {"bpr": 1.0, "content": 1e-3},
     "mgcn": {"bpr": 1.0, "contrastive": 0.01, "l2": 1e-4},
+    "mufasa": dict.fromkeys(("alignment", "collaborative", "structure", "uniformity", "softmax"), 1.0),
     "tmfun": {"bpr": 1.0, "contrastive": 0.03, "l2": 1e-4},
     "tmfun_plus": {"bpr": 1.0, "l2": 1e-4},
 }
@@ -37,6 +38,16 @@ WITH_CONTENT = [
     ("tmfun_plus", {}),
     ("tmfun_plus", {"history": False, "behaviour_weight": 0.0}),
 ]
+BY_VECTORS = [
+    ("mufasa", {}),
+    (
+        "mufasa",
+        {"items": "content", "similarity": "cosine", "genres": "", "modalities": ["image", "category"]},
+    ),
+    ("mufasa", {"attention": "dense", "joint": True, "anchor": "text"}),
+]
+MUFASA_SIZES = {"num_layers": 1, "heads": 1, "block": 2, "group": 2, "fusion_dim": 8, "fusion_heads": 2}
+MUFASA_SIZES |= {"fusion_epochs": 8, "fusion_batch": 16, "teacher_dim": 4, "teacher_events": 1}
 NEW_GROUPS = torch.tensor([0, 1, 2, 2, 1])
 
 
@@ -46,7 +57,7 @@ def recipe(model: str, **options: Any) -> Recipe:
         table["train"] = {"epochs": 5, "batch_size": 64, "learning_rate": 0.02, "monitor": "Recall@5"}
         table["train"]["device"] = "cpu"
         table["loss_weights"] = LOSS_WEIGHTS[model]
-        table["model"] |= {"dim": 8, "num_neighbours": 5}
+        table["model"] |= {"dim": 8, **(MUFASA_SIZES if model == "mufasa" else {"num_neighbours": 5})}
     return parse_recipe(table)
 
 
@@ -85,11 +96,11 @@ def scores(scorer: Scorer, queries: Queries, start: int, stop: int) -> Tensor:
     return scorer.scores(queries, slice(start, stop)).clone()
 
 
-@pytest.mark.parametrize(("model", "options"), WITH_CONTENT)
+@pytest.mark.parametrize(("model", "options"), WITH_CONTENT + BY_VECTORS)
 def test_old_scores_stay_to_the_bit_and_new_items_find_the_users_of_their_group(
     tmp_path: Path, model: str, options: dict[str, Any]
 ) -> None:
-    prepared = tiny_prepared(num_users=60, missing=0.1)
+    prepared = tiny_prepared(num_users=60, missing=0.1, titled=model == "mufasa")
     run = trained(tmp_path, prepared, model, **options)
     whole = extended(run, prepared.corpus, new_rows(prepared.corpus))
     queries, old = users_of(prepared), prepared.corpus.num_items
@@ -103,7 +114,7 @@ def test_old_scores_stay_to_the_bit_and_new_items_find_the_users_of_their_group(
 
 @pytest.mark.parametrize("model", [*CLOSED_FORMS, *GRADIENT_MODELS])
 def test_a_model_either_uses_content_or_is_refused(model: str) -> None:
-    assert (model in {name for name, _ in WITH_CONTENT}) == by_content(model)
+    assert (model in {name for name, _ in WITH_CONTENT + BY_VECTORS}) == by_content(model)
     if by_content(model):
         return
     corpus = tiny_prepared().corpus
@@ -265,3 +276,80 @@ def test_a_graph_that_is_wider_than_the_catalogue_is_padded() -> None:
     fitted = CLOSED_FORMS["content_knn"].build(recipe("content_knn").model).fit(corpus)
     whole = extended_scorer(recipe("content_knn"), fitted, {}, corpus, new_rows(corpus), count=5)
     assert placed(whole, 30).all()
+
+
+def mufasa_run(tmp_path: Path, **options: Any) -> tuple[Run, Corpus]:
+    prepared = tiny_prepared(titled=True)
+    return trained(tmp_path, prepared, "mufasa", **options), prepared.corpus
+
+
+def rows_of(corpus: Corpus, items: Tensor) -> dict[str, NewRows]:
+    """New items with the content of some that are there."""
+    rows = {}
+    for modality in corpus.modalities:
+        assert modality.features is not None
+        rows[modality.name] = NewRows(features=modality.features[items], present=modality.present[items])
+    return rows
+
+
+@pytest.mark.parametrize(("_", "options"), BY_VECTORS)
+def test_of_one_content_a_new_item_and_a_cold_one_have_one_vector(
+    tmp_path: Path, _: str, options: dict[str, Any]
+) -> None:
+    run, corpus = mufasa_run(tmp_path, **options)
+    cold = torch.nonzero(corpus.popularity() == 0)[:, 0]
+    tensors = extended(run, corpus, rows_of(corpus, cold), len(cold)).tensors()
+    for name in tensors.keys() & {"item", "border"}:
+        torch.testing.assert_close(tensors[name][corpus.num_items :], tensors[name][cold])
+    old = run.scorer().tensors()
+    assert tensors.keys() == old.keys()
+    assert all(torch.equal(tensors[name][: len(old[name])], old[name]) for name in old if old[name].dim())
+
+
+def test_an_item_without_a_title_is_placed_nowhere_by_mufasa(tmp_path: Path) -> None:
+    run, corpus = mufasa_run(tmp_path)
+    rows = new_rows(corpus)
+    whole = extended(run, corpus, rows)
+    rows["title"].features[1] = 0.0
+    rows["title"].present[3] = False
+    fewer = extended(run, corpus, rows)
+    assert placed(fewer, corpus.num_items).tolist() == [True, False, True, False, True]
+    kept = [corpus.num_items + place for place in (0, 2, 4)]
+    torch.testing.assert_close(fewer.tensors()["item"][kept], whole.tensors()["item"][kept])
+    assert not placed(extended(run, corpus, {"image": rows["image"]}), corpus.num_items).any()
+
+
+def test_a_history_with_a_new_item_is_heard(tmp_path: Path) -> None:
+    run, corpus = mufasa_run(tmp_path)
+    whole = extended(run, corpus, rows_of(corpus, torch.arange(3)), 3)
+    first = corpus.num_items
+    told = Histories.from_lists([[5, 6], [5, 6, first], [5, 6, first + 1]])
+    found = scores(whole, Queries(users=torch.full((3,), -1), histories=told), 0, first)
+    assert not torch.allclose(found[1], found[0])
+    assert not torch.allclose(found[1], found[2])
+
+
+def test_mufasa_by_ids_alone_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match="got 'mufasa' with items = 'id', which knows items by their events"
+    ):
+        require_content(recipe("mufasa", items="id"))
+
+
+def test_mufasa_takes_the_weights_of_its_run_alone(tmp_path: Path) -> None:
+    run, corpus = mufasa_run(tmp_path)
+    for other in ({}, run.weights() | {"item.map.weight": torch.zeros(8, 7)}):
+        with pytest.raises(CheckpointError, match="or other shapes; train the run again"):
+            extended_scorer(run.recipe, run.scorer(), other, corpus, {}, count=1)
+
+
+def test_the_modalities_that_mufasa_reads_are_the_title_the_others_and_the_genres() -> None:
+    corpus = tiny_prepared(titled=True, ready_graph=("sound",)).corpus
+    for options, expected in (
+        ({}, ["title", "text", "image", "category"]),
+        ({"genres": ""}, ["title", "text", "image", "category"]),
+        ({"modalities": ["image"]}, ["title", "image", "category"]),
+        ({"modalities": ["image"], "genres": "", "title": "text"}, ["text", "image"]),
+    ):
+        used = used_modalities(recipe("mufasa", **options), corpus)
+        assert [each.name for each in used] == expected

@@ -87,7 +87,7 @@ def add_items(
         CheckpointError: the run was trained on another dataset, or what was added to it before is damaged.
     """
     begun = time.monotonic()
-    require_content(run.recipe.model_name)
+    require_content(run.recipe)
     if dataset.manifest_hash != run.provenance["dataset_hash"]:
         raise CheckpointError(
             f"expected {dataset.path} as it was when {run.path} was trained on it, but it is another dataset or has got "

@@ -5,6 +5,9 @@ its own cold items, and never among the new ones: ten new books that are most li
 was ever read. On the corpus with the new items a closed form is fitted again, and a gradient model is built again with the
 weights it had. Of the scorer that comes out, the new rows are taken and nothing else.
 
+MUFASA needs no neighbours, since content alone gives an item's vector: it is built again as it was, on its own corpus, and
+asked for the rows of the new items.
+
 Shape legend
     I  items of the run   N  new items   K  neighbours   W  width of features
 """
@@ -22,15 +25,18 @@ from fuserec.batch import Corpus, KnnGraph, Modality
 from fuserec.errors import CheckpointError, ConfigError
 from fuserec.models.item_to_item import ItemToItem
 from fuserec.models.modalities import choose, neighbour_graph
+from fuserec.models.mufasa import Mufasa, content_names
+from fuserec.models.mufasa_config import MufasaConfig
 from fuserec.models.pair_fusion import PairFusion
 from fuserec.models.protocol import Scorer
 from fuserec.models.registry import by_content
+from fuserec.models.sequence_scorer import SequenceScorer
 from fuserec.models.two_tower import TwoTower
 from fuserec.ops.sum_rows import SparseRows
 from fuserec.ops.topk import topk
 from fuserec.shapes import Bool, Float
 from fuserec.training.config import Recipe
-from fuserec.training.rebuild import rebuild
+from fuserec.training.rebuild import rebuild, rebuild_model
 
 __all__ = ["NewRows", "extended_scorer", "placed", "require_content", "used_modalities"]
 
@@ -63,21 +69,25 @@ class NewRows:
         )
 
 
-def require_content(model_name: str) -> None:
+def require_content(recipe: Recipe) -> None:
     """Refuse a model that cannot tell one item without events from another.
 
     Raises:
         ConfigError: it is one.
     """
-    if not by_content(model_name):
+    by_ids = isinstance(recipe.model, MufasaConfig) and recipe.model.items == "id"
+    if by_ids or not by_content(recipe.model_name):
         raise ConfigError(
-            f"expected a model that places new items by their content, got {model_name!r}, which knows items by their "
+            f"expected a model that places new items by their content, got {recipe.model_name!r}"
+            f"{' with items = ' + repr('id') if by_ids else ''}, which knows items by their "
             "events only; train one that uses content, for example tmfun_plus or content_knn"
         )
 
 
 def used_modalities(recipe: Recipe, corpus: Corpus) -> list[Modality]:
     """The modalities that the recipe's model looks at."""
+    if isinstance(recipe.model, MufasaConfig):
+        return choose(corpus, content_names(corpus.modalities, recipe.model))
     names = getattr(recipe.model, "weights", ()) or getattr(recipe.model, "modalities", ())
     return choose(corpus, names)
 
@@ -105,7 +115,9 @@ def extended_scorer(
         ConfigError: the model knows items by their events only.
         CheckpointError: the weights are not those of the recipe's model on this corpus.
     """
-    require_content(recipe.model_name)
+    require_content(recipe)
+    if isinstance(scorer, SequenceScorer):
+        return _with_rows_by_content(recipe, scorer, weights, corpus, new, count)
     whole = _extended_corpus(recipe, corpus, new, count)
     # A limit on the size of the catalogue was kept when the model was trained; a few more items shall not meet it.
     if getattr(recipe.model, "max_items", whole.num_items) < whole.num_items:
@@ -116,7 +128,7 @@ def extended_scorer(
 
 def placed(scorer: Scorer, first: int) -> Bool[Tensor, " N"]:
     """(N,) True for the items from row ``first`` on of which the scorer says anything at all."""
-    if isinstance(scorer, TwoTower):
+    if isinstance(scorer, TwoTower | SequenceScorer):
         return scorer.item[first:].any(1)
     if isinstance(scorer, PairFusion):
         return scorer.item[first:].any(1) | scorer.answers[:, first:].any(2).any(0)
@@ -127,6 +139,41 @@ def placed(scorer: Scorer, first: int) -> Bool[Tensor, " N"]:
         else:
             found[scorer.weights.columns[scorer.weights.values != 0]] = True
     return found[first:]
+
+
+def _with_rows_by_content(
+    recipe: Recipe,
+    scorer: SequenceScorer,
+    weights: Mapping[str, Tensor],
+    corpus: Corpus,
+    new: Mapping[str, NewRows],
+    count: int,
+) -> SequenceScorer:
+    """The scorer with the rows that MUFASA gives new items; zeros where one has no title."""
+    model = rebuild_model(recipe, corpus, lambda wanted: _same_weights(wanted, weights))
+    assert isinstance(model, Mufasa)
+    content = {one.name: _rows_like(one, new, count) for one in used_modalities(recipe, corpus)}
+    titles = content[model.config.title]
+    titled = titles.present & titles.features.any(1)
+    item = model.content_vectors(
+        tuple(
+            Modality(name=name, present=rows.present[titled], features=rows.features[titled])
+            for name, rows in content.items()
+        )
+    )
+    found = {"item": item}
+    tensors = scorer.tensors()
+    for name, rows in found.items():
+        added = rows.new_zeros(count, rows.shape[1])
+        added[titled] = rows
+        tensors[name] = torch.cat([tensors[name], added])
+    return SequenceScorer.from_tensors(tensors)
+
+
+def _rows_like(modality: Modality, new: Mapping[str, NewRows], count: int) -> NewRows:
+    """What the new items have of a modality that has features."""
+    assert modality.features is not None
+    return new.get(modality.name) or NewRows.absent(count, modality.features.shape[1])
 
 
 def _extended_corpus(recipe: Recipe, corpus: Corpus, new: Mapping[str, NewRows], count: int) -> Corpus:
@@ -194,11 +241,24 @@ def _extended_weights(wanted: Mapping[str, Any], weights: Mapping[str, Tensor]) 
         for name, whole in wanted.items()
     )
     if not fits:
-        raise CheckpointError(
-            f"expected the weights {sorted(wanted)} of the model that the run's recipe describes, got {sorted(weights)} "
-            "or other shapes; train the run again"
-        )
+        raise _of_another_model(wanted, weights)
     return {name: _with_corner(torch.zeros_like(whole), weights[name]) for name, whole in wanted.items()}
+
+
+def _same_weights(wanted: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The weights, of a model with as many items as it was trained with."""
+    if {name: one.shape for name, one in wanted.items()} != {
+        name: one.shape for name, one in weights.items()
+    }:
+        raise _of_another_model(wanted, weights)
+    return weights
+
+
+def _of_another_model(wanted: Mapping[str, Any], weights: Mapping[str, Tensor]) -> CheckpointError:
+    return CheckpointError(
+        f"expected the weights {sorted(wanted)} of the model that the run's recipe describes, got {sorted(weights)} "
+        "or other shapes; train the run again"
+    )
 
 
 def _with_new_rows(scorer: Scorer, fitted: Scorer) -> Scorer:

@@ -34,7 +34,7 @@ from fuserec.nn.item_vectors import ContentItems, IdItems
 from fuserec.nn.modality_fusion import Fused, FusionLayer
 from fuserec.shapes import Bool, Float, Int
 
-__all__ = ["Mufasa", "item_content", "mufasa_stages"]
+__all__ = ["Mufasa", "content_names", "item_content", "mufasa_stages"]
 
 FUSION_TERMS = frozenset({"alignment", "collaborative", "structure", "uniformity"})
 
@@ -213,6 +213,11 @@ def mufasa_stages(config: MufasaConfig) -> tuple[StagePlan, ...]:
     )
 
 
+def content_names(modalities: tuple[Modality, ...], config: MufasaConfig) -> tuple[str, ...]:
+    """The modalities that a model reads: the title, the others, and the genres where it asks for them."""
+    return (config.title, *_others(modalities, config), *filter(None, [config.genres]))
+
+
 def item_content(modalities: tuple[Modality, ...], config: MufasaConfig) -> ItemContent:
     """Titles, the other modalities and the genres of some items, as the options name them.
 
@@ -220,8 +225,7 @@ def item_content(modalities: tuple[Modality, ...], config: MufasaConfig) -> Item
         ConfigError: a name is no modality with features.
     """
     known = {one.name: one for one in modalities if one.features is not None}
-    others = config.modalities or tuple(name for name in known if name not in (config.title, config.genres))
-    for name in (config.title, *filter(None, [config.genres]), *others):
+    for name in content_names(modalities, config):
         if name not in known:
             raise ConfigError(
                 f"expected features of a modality {name!r}; {nearest(name, known)}, or make them with 'fuserec features'"
@@ -236,9 +240,14 @@ def item_content(modalities: tuple[Modality, ...], config: MufasaConfig) -> Item
     genres = features(config.genres) != 0 if config.genres else torch.zeros(len(titles), 0, dtype=torch.bool)
     return ItemContent(
         titles=titles,
-        modalities={name: (features(name), known[name].present) for name in others},
+        modalities={name: (features(name), known[name].present) for name in _others(modalities, config)},
         genres=genres,
     )
+
+
+def _others(modalities: tuple[Modality, ...], config: MufasaConfig) -> tuple[str, ...]:
+    named = (one.name for one in modalities if one.features is not None)
+    return config.modalities or tuple(name for name in named if name not in (config.title, config.genres))
 
 
 def _encoder(config: MufasaConfig, generator: torch.Generator) -> Encoder:

@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping
 from torch import Tensor, nn
 
 from fuserec.batch import Corpus
-from fuserec.models.protocol import Scorer
+from fuserec.models.protocol import Gradient, Scorer
 from fuserec.models.registry import CLOSED_FORMS, GRADIENT_MODELS
 from fuserec.training.config import Recipe
 from fuserec.training.seeds import named_generator
 
-__all__ = ["rebuild"]
+__all__ = ["rebuild", "rebuild_model"]
+
+Weights = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 
 
-def rebuild(
-    recipe: Recipe, corpus: Corpus, weights: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
-) -> Scorer:
+def rebuild(recipe: Recipe, corpus: Corpus, weights: Weights) -> Scorer:
     """What the recipe's model comes to on a corpus, without training.
 
     A closed form, which has no weights, is fitted again.
@@ -30,10 +30,15 @@ def rebuild(
     """
     if recipe.model_name in CLOSED_FORMS:
         return CLOSED_FORMS[recipe.model_name].build(recipe.model).fit(corpus)
+    return rebuild_model(recipe, corpus, weights).scorer()
+
+
+def rebuild_model(recipe: Recipe, corpus: Corpus, weights: Weights) -> Gradient:
+    """The recipe's model itself, one that is trained by gradient; see `rebuild`."""
     entry = GRADIENT_MODELS[recipe.model_name]
     model = entry.build(recipe.model, corpus, named_generator(recipe.seed, "init"))
     assert isinstance(model, nn.Module)
     model.load_state_dict(weights(model.state_dict()))
     # What is built anew of the weights in every epoch, such as a learnt graph, follows them.
     model.begin_epoch()
-    return model.scorer()
+    return model
