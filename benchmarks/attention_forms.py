@@ -106,11 +106,11 @@ def prepared(form: str, x: Inputs, *, block: int = BLOCK) -> Step:
     return _sparse(x, implementation, block=block, group=int(group or block))  # type: ignore[arg-type]
 
 
-def keys_seen(length: int, *, block: int = BLOCK) -> int:
+def keys_seen(length: int, *, window: int = WINDOW, block: int = BLOCK) -> int:
     """Keys that the queries of one history see, all three branches and all queries together."""
     t = torch.arange(length)
     own, earlier = t % block + 1, t // block
-    seen = (t + 1).clamp(max=WINDOW) + earlier + earlier.clamp(max=SELECTED) * block + own
+    seen = (t + 1).clamp(max=window) + earlier + earlier.clamp(max=SELECTED) * block + own
     return int(seen.sum())
 
 

@@ -29,7 +29,18 @@ from fuserec.ops.attention.pattern import Pattern
 from fuserec.ops.attention.summaries import Summaries
 from fuserec.ops.attention.visibility import in_earlier_block, in_own_block, in_window
 
-__all__ = ["draw", "draw_sight", "main", "table", "with_table"]
+__all__ = [
+    "canvas",
+    "draw",
+    "draw_sight",
+    "frame",
+    "label",
+    "main",
+    "markdown",
+    "save",
+    "table",
+    "with_table",
+]
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "attention.json"
@@ -88,10 +99,10 @@ def _circumstances(measured: dict[str, Any]) -> str:
     )
 
 
-def with_table(page: str, text: str) -> str:
+def with_table(page: str, text: str, *, begin: str = BEGIN, end: str = END) -> str:
     """A page with other text between its two marks."""
-    head, rest = page.split(BEGIN)
-    return f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}"
+    head, rest = page.split(begin)
+    return f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}"
 
 
 def _ratios(measured: dict[str, Any]) -> str:
@@ -104,7 +115,7 @@ def _ratios(measured: dict[str, Any]) -> str:
         cells = [f"{before[name]:.2f} / {after[name]:.2f}" if name in after else "" for name in forms]
         rows.append([f"{int(length):,}", *cells])
     head = "Times as fast as dense attention, forward / forward and backward:"
-    return f"{head}\n\n{_markdown(['events', *(NAMES[name] for name in forms)], rows)}"
+    return f"{head}\n\n{markdown(['events', *(NAMES[name] for name in forms)], rows)}"
 
 
 def _products(measured: dict[str, Any]) -> str:
@@ -122,7 +133,7 @@ def _products(measured: dict[str, Any]) -> str:
         "Time forward and backward over that of a matrix product with as many operations as the keys ask for "
         "(below some 500 events the calls themselves weigh):"
     )
-    return f"{head}\n\n{_markdown(['events', *forms, 'GFLOP/s of the product'], rows)}"
+    return f"{head}\n\n{markdown(['events', *forms, 'GFLOP/s of the product'], rows)}"
 
 
 def _growth(measured: dict[str, Any]) -> str:
@@ -137,10 +148,11 @@ def _growth(measured: dict[str, Any]) -> str:
         rows.append([setting, *cells, f"x {each['growth_of_keys']:.2f}"])
     forms = list(each["growth"])
     head = f"Microseconds for an event and head, forward and backward, from {first:,} to {last:,} events:"
-    return f"{head}\n\n{_markdown(['', *forms, 'keys that an event sees'], rows)}"
+    return f"{head}\n\n{markdown(['', *forms, 'keys that an event sees'], rows)}"
 
 
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """A table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
@@ -166,27 +178,33 @@ def draw(measured: dict[str, Any], folder: Path) -> None:
 
 
 def _lines(values: dict[str, dict[str, float]], unit: str, title: str, path: Path) -> None:
-    figure, axes = _canvas(width=7.6, height=4.6)
+    figure, axes = canvas(width=7.6, height=4.6)
     ends = []
     for name, (colour, marker) in STYLES.items():
         points = [(int(length), each[name]) for length, each in values.items() if name in each]
         if points:
             axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=5, linewidth=1.8)
             ends.append((*points[-1], NAMES[name], colour))
+    frame(axes, [int(length) for length in values], unit, title)
+    label(axes, ends)
+    save(figure, path)
+
+
+def frame(axes: Axes, lengths: Sequence[int], unit: str, title: str) -> None:
+    """Logarithmic axes over the lengths of histories."""
     axes.set(xscale="log", yscale="log", xlabel="events of a history", ylabel=unit)
-    lengths = [int(length) for length in values]
-    axes.set_xticks(lengths, [f"{length // 1024}k" if length >= 1024 else str(length) for length in lengths])
+    axes.set_xticks(
+        lengths, [f"{length // 1024}k" if length % 1024 == 0 else f"{length:,}" for length in lengths]
+    )
     axes.yaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
     axes.set_title(title, loc="left", fontsize=FONT + 1, color=INK)
     axes.grid(color="#dddddd", linewidth=0.7)
     for spine in ("top", "right"):
         axes.spines[spine].set_visible(False)
-    _label(axes, ends)
-    _save(figure, path)
 
 
-def _label(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+def label(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
     """A line's name to the right of its end; names that would lie on one another are moved apart."""
     apart = FONT + 3  # points from one name to the next
     height = axes.get_position().height * axes.figure.get_figheight() * 72  # type: ignore[union-attr]
@@ -242,15 +260,15 @@ def draw_sight(folder: Path) -> None:
     figure.savefig(folder / "attention-sight.png", dpi=150, facecolor="white", metadata={"Software": None})
 
 
-def _canvas(*, width: float, height: float) -> tuple[Figure, Axes]:
+def canvas(*, width: float, height: float) -> tuple[Figure, Axes]:
+    """A white figure, with room on the right for names."""
     figure = Figure(figsize=(width, height), facecolor="white")
-    # room on the right for the names
     axes = figure.add_axes((0.09, 0.12, 0.6, 0.78))
     axes.tick_params(labelsize=FONT - 1, colors=INK)
     return figure, axes
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """The same drawing gives the same bytes: no date, no random names."""
     with mpl.rc_context({"svg.hashsalt": "fuserec"}):
         figure.savefig(path, format="svg", facecolor="white", metadata={"Date": None})
