@@ -146,8 +146,22 @@ def test_the_page_of_the_sample_corpus_runs_on_a_smaller_one(
     assert run_all(fuserec, "docs/reference/sample-corpus.md", "", sample=small) == 2
 
 
-def test_the_page_on_measuring_runs_and_shows_a_refusal(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_python("docs/explanation/evaluation.md") == 2
+def test_the_page_on_measuring_runs_and_shows_a_refusal(
+    fuserec: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # the last events of every third user happened at once
+    rows = [
+        f"u{user},i{(user + place) % 9},{place - (place == 4 and user % 3 == 0)}"
+        for user in range(12)
+        for place in range(5)
+    ]
+    Path("events.csv").write_text("user,item,time\n" + "\n".join(rows) + "\n")
+    assert fuserec("data", "build", "shop", "--events", "events.csv").code == 0
+    assert run_python("docs/explanation/evaluation.md") == 3
+    assert sorted(Path("not-tied.txt").read_text().split()) == sorted(
+        f"u{user}" for user in range(12) if user % 3
+    )
     told = capsys.readouterr().out
     assert told.startswith("expected numbers of one protocol, got ")
     assert "mask 'train+valid' and 'train'; ties 'expectation' and 'order'" in told

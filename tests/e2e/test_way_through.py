@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -68,6 +69,62 @@ def test_compare_says_ahead_level_or_behind(fuserec: RunCommand, made: Path) -> 
     assert (
         f"{found['difference']:+.4f}" in fuserec("compare", *runs, "--metric", "Recall@2", "--markdown").out
     )
+
+
+def test_compare_on_some_users_is_on_them_alone(fuserec: RunCommand, made: Path, tmp_path: Path) -> None:
+    runs = (made / "runs/popularity", made / "runs/lightgcn")
+    some = tmp_path / "some.txt"
+    some.write_text("u3\nu5\nu8\nu5\n")
+    outcome = fuserec("compare", *runs, "--users", some)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "valid of 3 users, against popularity" in outcome.out
+    _, other = fuserec("compare", *runs, "--users", some, "--metric", "Recall@2", "--json").json
+    assert other["metrics"]["Recall@2"]["comparison"]["users"] == 3
+
+
+def test_compare_names_users_that_are_unknown_and_counts_those_without_anything_held_out(
+    fuserec: RunCommand, shop: Path
+) -> None:
+    # one event is held out of no history
+    (shop / "more.csv").write_text((shop / "events.csv").read_text() + "u24,i1,1600000000\n")
+    fuserec("data", "build", shop / "more", "--events", shop / "more.csv")
+    fuserec("train", shop / "popularity.toml", "--data", shop / "more", "--out", shop / "run")
+    some = shop / "some.txt"
+    some.write_text("u3\nu24\n")
+    outcome = fuserec("compare", shop / "run", "--users", some, "--metric", "Recall@20")
+    assert outcome.code == 0
+    assert outcome.err == f"1 of the 2 users in {some} have nothing held out in valid and are left out\n"
+    assert "valid of 1 users" in outcome.out
+    some.write_text("u24\n")
+    outcome = fuserec("compare", shop / "run", "--users", some)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "expected users with held-out items, got 1 without any" in outcome.err
+    some.write_text("u3\nu333\n")
+    outcome = fuserec("compare", shop / "run", "--users", some)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.startswith(
+        f"error: expected user ids of the dataset, got 1 unknown: 'u333'; take them out of {some}"
+    )
+
+
+def test_evaluate_shows_what_the_model_told_of_its_stages(
+    fuserec: RunCommand, made: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(made / "runs/lightgcn", run)
+    records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert "diagnostics" not in fuserec("evaluate", run, "--json").json
+    records[1]["diagnostics"] = {"effective_rank/fused": 7.25}
+    (run / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    shown = fuserec("evaluate", run).out
+    assert "after epoch 2" in shown
+    assert "effective_rank/fused" in shown
+    assert "7.2500" in shown
+    assert fuserec("evaluate", run, "--json").json["diagnostics"] == {"2": {"effective_rank/fused": 7.25}}
+    # as older versions wrote it
+    del records[1]["diagnostics"]
+    (run / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert "after epoch" not in fuserec("evaluate", run).out
 
 
 def test_compare_refuses_numbers_that_were_measured_otherwise(

@@ -12,6 +12,7 @@ from fuserec.batch import Histories, Queries
 from fuserec.models import sequence_scorer
 from fuserec.models.sequence_scorer import SequenceScorer, with_start
 from fuserec.nn.encoder import Encoder
+from fuserec.ops.blocks import Blocks
 
 NUM_ITEMS, DIM = 12, 8
 COLD = 11
@@ -107,9 +108,9 @@ def test_histories_read_in_portions_give_what_all_together_give(
     told: list[int] = []
     forward = scorer.encoder.forward
 
-    def counting(x: Tensor, offsets: Tensor) -> Tensor:
+    def counting(x: Tensor, offsets: Tensor, blocks: Blocks | None = None) -> Tensor:
         told.append(len(x))
-        found: Tensor = forward(x, offsets)
+        found: Tensor = forward(x, offsets, blocks)
         return found
 
     monkeypatch.setattr(scorer.encoder, "forward", counting)
@@ -124,10 +125,10 @@ def test_a_history_is_read_once_for_all_blocks_of_items(monkeypatch: pytest.Monk
     scorer, calls = built(), 0
     forward = scorer.encoder.forward
 
-    def counting(x: Tensor, offsets: Tensor) -> Tensor:
+    def counting(x: Tensor, offsets: Tensor, blocks: Blocks | None = None) -> Tensor:
         nonlocal calls
         calls += 1
-        found: Tensor = forward(x, offsets)
+        found: Tensor = forward(x, offsets, blocks)
         return found
 
     monkeypatch.setattr(scorer.encoder, "forward", counting)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fuserec.batch import Histories, Queries
 from fuserec.errors import ConfigError, DataError
+from fuserec.models.content_borders import ContentBorders
 from fuserec.models.sequence_scorer import SequenceScorer
 from fuserec.models.sequence_state import SequenceState
 from fuserec.nn.encoder import Encoder
@@ -127,6 +128,10 @@ def test_a_row_that_is_no_item_is_refused_and_nothing_changes(row: int) -> None:
     assert len(state) == 2
 
 
-def test_blocks_without_a_step_are_refused() -> None:
+def test_borders_by_content_and_blocks_without_a_step_are_refused() -> None:
+    scorer = built()
+    borders = ContentBorders(content=scorer.item, below=0.0, block=4)
+    with pytest.raises(ConfigError, match="expected blocks of so many events, got borders by content"):
+        SequenceScorer(item=scorer.item, encoder=scorer.encoder, borders=borders).begin(torch.tensor([1]))
     with pytest.raises(ConfigError, match="got one of HstuBlock; score its histories whole"):
         begun(built("hstu", {"heads": 2}), [1])

@@ -10,6 +10,7 @@ from torch import Tensor
 from fuserec.errors import ConfigError
 from fuserec.nn import Dropout
 from fuserec.nn.encoder import BLOCKS, Encoder
+from fuserec.ops.blocks import Blocks
 
 DIM = 8
 OFFSETS = torch.tensor([0, 4, 5, 12])
@@ -42,6 +43,28 @@ def test_rows_go_through_the_dropout_each_block_and_the_last_norm() -> None:
     assert torch.equal(found, twin.norm(x))
     assert len(twin.blocks) == 2
     assert not torch.equal(twin.dropout(rows()), rows()), "the input is dropped"
+
+
+def test_blocks_of_rows_go_to_every_block_that_reads_them() -> None:
+    options: dict[str, Any] = {"heads": 2, "window": 3, "block": 4, "selected": 1, "group": 2}
+    options |= {"branches": ["window", "block", "selected"], "gated": True, "learnt_pooling": False}
+    options |= {"evolution": True, "gated_feed_forward": False}
+    encoder = Encoder(
+        "sparse",
+        dim=DIM,
+        num_layers=2,
+        options=options,
+        dropout=0.0,
+        generator=torch.Generator().manual_seed(0),
+    ).eval()
+    begins = torch.tensor([1, 0, 1, 0, 1, 1, 1, 0, 0, 1, 0, 0]) > 0
+    blocks = Blocks.at(begins, OFFSETS, block=4)
+    x = rows()
+    for block in encoder.blocks:
+        x = block(x, OFFSETS, blocks)
+    found = encoder(rows(), OFFSETS, blocks)
+    assert torch.equal(found, encoder.norm(x))
+    assert not torch.allclose(found, encoder(rows(), OFFSETS))
 
 
 def test_its_description_makes_another_of_the_same_shape() -> None:

@@ -85,3 +85,25 @@ def test_a_history_has_the_borders_that_it_has_alone() -> None:
 
 def test_borders_ask_for_no_gradient() -> None:
     assert not content_borders(vectors().requires_grad_(), OFFSETS, threshold=0.0, block=4).requires_grad
+
+
+@pytest.mark.parametrize("threshold", [-0.5, 0.3, 1.0])
+@pytest.mark.parametrize("block", [1, 2, 5, 40])
+def test_a_start_counts_in_the_first_block_and_begins_no_other(threshold: float, block: int) -> None:
+    x, starts = vectors(), OFFSETS[:-1].tolist()
+    breaks = [False] + [
+        t - 1 not in starts and float(torch.cosine_similarity(x[t], x[t - 1], dim=0)) < threshold
+        for t in range(1, 30)
+    ]
+    expected = one_by_one(breaks, OFFSETS.tolist(), block)
+    found = content_borders(x, OFFSETS, threshold=threshold, block=block, started=True)
+    assert found.tolist() == expected
+
+
+def test_what_vector_is_given_for_a_start_does_not_matter() -> None:
+    other = vectors()
+    other[[0, 7, 8]] = vectors(1)[[0, 7, 8]]
+    found = [content_borders(x, OFFSETS, threshold=0.0, block=4, started=True) for x in (vectors(), other)]
+    assert torch.equal(*found)
+    plain = [content_borders(x, OFFSETS, threshold=0.0, block=4) for x in (vectors(), other)]
+    assert not torch.equal(*plain)

@@ -11,7 +11,7 @@ from fuserec.errors import CheckpointError, ConfigError, ProtocolError
 from fuserec.files import write_json
 from fuserec.testing.corpora import tiny_prepared
 from fuserec.training.checkpoint import Run
-from fuserec.training.compare import compare_systems, group_runs, spread
+from fuserec.training.compare import compare_systems, group_runs, of_users, spread
 from fuserec.training.config import parse_recipe
 from fuserec.training.evaluate import evaluate
 from fuserec.training.run import evaluate_run, train
@@ -90,6 +90,31 @@ def test_parts_are_compared_only_with_themselves(runs: dict[str, Run]) -> None:
     evaluate_run(runs["p1"], PREPARED, part="test")
     (system,) = compare_systems([runs["p1"]], "test", ["NDCG@20"])
     assert system.metrics["NDCG@20"].mean == pytest.approx(runs["p1"].metrics["test"]["metrics"]["NDCG@20"])
+
+
+def test_on_some_users_means_and_intervals_are_those_of_these_users(runs: dict[str, Run]) -> None:
+    some = torch.tensor([31, 2, 17, 5])
+    all_runs = [runs["p0"], runs["e0"], runs["p1"]]
+    first, second = compare_systems(all_runs, "valid", ["NDCG@20"], users=some)
+    stored = {name: run.evaluation("valid") for name, run in runs.items()}
+    rows = [2, 5, 17, 31]  # every user has something held out here
+    expected = {name: one.values["NDCG@20"][rows].mean().item() for name, one in stored.items()}
+    assert first.metrics["NDCG@20"].mean == pytest.approx(expected["p0"])
+    assert second.metrics["NDCG@20"].mean == pytest.approx(expected["e0"])
+    found = second.metrics["NDCG@20"].comparison
+    assert found is not None
+    assert found.users == 4
+    assert found.difference == pytest.approx(expected["e0"] - (expected["p0"] + expected["p1"]) / 2)
+
+
+def test_users_who_were_not_measured_are_left_out_and_none_is_an_error(runs: dict[str, Run]) -> None:
+    whole = runs["e0"].evaluation("valid")
+    assert of_users(whole, torch.tensor([3, 1000])).users.tolist() == [3]
+    assert torch.equal(of_users(whole, whole.users.flip(0)).users, whole.users)
+    with pytest.raises(
+        ConfigError, match=r"^expected users with held-out items, got 2 without any; give others"
+    ):
+        compare_systems([runs["e0"]], "valid", ["NDCG@20"], users=torch.tensor([1000, 1001]))
 
 
 def test_a_spread_by_hand() -> None:

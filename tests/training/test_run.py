@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,9 +119,34 @@ def test_provenance_names_recipe_data_seed_and_time(run: Run) -> None:
 def test_the_log_has_a_line_an_epoch(run: Run) -> None:
     assert [record["epoch"] for record in run.log] == [1, 2, 3]
     for record in run.log:
-        assert record.keys() == {"epoch", "losses", "validation", "train_seconds", "evaluation_seconds"}
+        assert record.keys() == {
+            "epoch",
+            "losses",
+            "validation",
+            "train_seconds",
+            "evaluation_seconds",
+            "diagnostics",
+        }
+        assert record["diagnostics"] == {}, "a model of one stage has none"
         assert record["losses"].keys() == {"bpr", "l2", "total"}
         assert "Recall@20" in record["validation"]
+
+
+def test_what_the_fusion_layer_has_made_is_kept_by_the_epoch_that_ended_its_stage(
+    tmp_path: Path, recipe_of: RecipeOf
+) -> None:
+    made = train(recipe_of("mufasa", fusion_epochs=2, epochs=1), PREPARED, tmp_path / "run")
+    assert made.diagnostics.keys() == {2}
+    assert made.diagnostics[2] == made.log[1]["diagnostics"]
+    assert {"title_retrieval@1/fused", "effective_rank/anchor", "probe/image"} <= made.diagnostics[2].keys()
+
+
+def test_a_run_of_an_older_version_has_no_diagnostics(tmp_path: Path, run: Run) -> None:
+    shutil.copytree(run.path, tmp_path / "older")
+    for record in (records := run.log):
+        del record["diagnostics"]
+    (tmp_path / "older" / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert Run.open(tmp_path / "older").diagnostics == {}
 
 
 def test_the_stored_validation_is_the_best_epochs(run: Run) -> None:

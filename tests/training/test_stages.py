@@ -61,6 +61,10 @@ class Table(nn.Module):
     def scorer(self) -> Scorer:
         return PopularityScorer(self.item.detach().clone())
 
+    def diagnostics(self) -> dict[str, float]:
+        self.given.append("diagnostics")
+        return {"length": self.item.detach().norm().item()}
+
 
 @dataclass
 class Watched:
@@ -130,7 +134,8 @@ def test_batches_of_each_kind_come_for_the_epochs_of_their_stage() -> None:
     model = table()
     trained(model=model)
     items, histories = ["epoch", *["ItemBatch"] * 3], ["epoch", *["Histories"] * 2]
-    assert model.given == [*items * 2, *histories * 3, *["epoch", *["Histories"] * 4] * 2]
+    last = ["epoch", *["Histories"] * 4]
+    assert model.given == [*items * 2, "diagnostics", *histories * 3, "diagnostics", *last * 2]
 
 
 def test_the_log_holds_the_terms_of_the_stage() -> None:
@@ -141,6 +146,25 @@ def test_the_log_holds_the_terms_of_the_stage() -> None:
     assert log[0].losses["total"] == pytest.approx(0.5 * log[0].losses["spread"])
     both = log[-1].losses
     assert both["total"] == pytest.approx(0.5 * both["spread"] + both["follow"])
+
+
+@dataclass
+class Hearing(Silent):
+    """Keeps what it is told."""
+
+    heard: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        self.heard.append(text)
+
+
+def test_what_a_stage_has_made_is_kept_and_told_when_another_goes_on_from_it() -> None:
+    told = Hearing()
+    log = trained(progress=told).log
+    assert [record.epoch for record in log if record.diagnostics] == [2, 5]
+    length = log[1].diagnostics["length"]
+    assert f"diagnostics after epoch 2: length {length:.4g}" in told.heard
+    assert log[4].diagnostics["length"] != length, "it is asked anew"
 
 
 def test_a_stage_that_cannot_rank_is_not_evaluated_and_costs_no_patience() -> None:
@@ -190,7 +214,10 @@ def test_a_term_of_a_later_stage_without_a_weight_is_refused_before_the_first_st
 
 
 def bits(fitted: Fitted) -> tuple[object, ...]:
-    log = [(record.epoch, dict(record.losses), dict(record.validation)) for record in fitted.log]
+    log = [
+        (record.epoch, dict(record.losses), dict(record.validation), dict(record.diagnostics))
+        for record in fitted.log
+    ]
     weights = {name: tensor.tolist() for name, tensor in fitted.weights.items()}
     return fitted.best_epoch, log, weights, fitted.scorer.tensors()["counts"].tolist()
 

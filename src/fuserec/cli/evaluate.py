@@ -45,7 +45,8 @@ def command(
     """Measure a run exactly, on validation or on test.
 
     The whole catalogue is ranked for every user; ties count by their expectation. Settings are chosen on the validation part. Read the test part once, when everything is chosen; with
-    --results results/NAME that reading is noted in results/test-ledger.jsonl.
+    --results results/NAME that reading is noted in results/test-ledger.jsonl. What the run's model told of its stages
+    of training is shown below.
 
     Example:
       fuserec evaluate runs/tmfun
@@ -75,11 +76,15 @@ def command(
         note_reading(results, opened, evaluation)
     name = part.value + (f"-{compatibility.value}" if compatibility else "")
     if json:
-        terminal.print_json({"run": str(run), "evaluation": name, **opened.metrics[name]})
+        told = {"diagnostics": opened.diagnostics} if opened.diagnostics else {}
+        terminal.print_json({"run": str(run), "evaluation": name, **opened.metrics[name], **told})
     else:
         print_metrics(
             evaluation.means(), title=f"{opened.recipe.name}, {name}, {len(evaluation.users)} users"
         )
+        for epoch, values in opened.diagnostics.items():
+            rows = [[diagnostic, f"{value:.4f}"] for diagnostic, value in values.items()]
+            terminal.print_table(["diagnostic", "value"], rows, title=f"after epoch {epoch}")
 
 
 def print_metrics(means: dict[str, float], *, title: str) -> None:

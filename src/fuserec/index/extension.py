@@ -155,13 +155,12 @@ def _with_rows_by_content(
     content = {one.name: _rows_like(one, new, count) for one in used_modalities(recipe, corpus)}
     titles = content[model.config.title]
     titled = titles.present & titles.features.any(1)
-    item = model.content_vectors(
+    found = model.content_rows(
         tuple(
             Modality(name=name, present=rows.present[titled], features=rows.features[titled])
             for name, rows in content.items()
         )
     )
-    found = {"item": item}
     tensors = scorer.tensors()
     for name, rows in found.items():
         added = rows.new_zeros(count, rows.shape[1])

@@ -22,8 +22,10 @@ from torch import Tensor, nn
 from fuserec.batch import Corpus, Histories, ItemBatch, Modality, StagePlan
 from fuserec.errors import ConfigError, nearest
 from fuserec.losses import collaborative_alignment, structure, title_alignment, uniformity
+from fuserec.metrics.space import space_diagnostics
 from fuserec.models.catalogue_loss import negatives_for
 from fuserec.models.collaborative_space import collaborative_space
+from fuserec.models.content_borders import ContentBorders
 from fuserec.models.mufasa_config import MufasaConfig
 from fuserec.models.next_item import NextItem
 from fuserec.models.sequence_scorer import SequenceScorer
@@ -94,12 +96,14 @@ class Mufasa(nn.Module):
             return {"softmax": self.next_item.loss_by_id(self.item, batch)}
         assert self.layer is not None
         if not self.config.joint:
-            return {"softmax": self.next_item.loss(self.item(self.layer.frozen()), batch)}
+            f = self.layer.frozen()
+            return {"softmax": self.next_item.loss(self.item(f), batch, self._borders(f))}
         self.layer.moves()
         everything = torch.arange(len(self.layer.known), device=batch.items.device)
         fused = self.layer.fusion(everything)
         terms = self.layer.losses(everything, fused)
-        return {"softmax": self.next_item.loss(self.item(fused.fused), batch), **terms}
+        softmax = self.next_item.loss(self.item(fused.fused), batch, self._borders(fused.fused))
+        return {"softmax": softmax, **terms}
 
     @torch.no_grad()
     def scorer(self) -> SequenceScorer:
@@ -108,14 +112,23 @@ class Mufasa(nn.Module):
         if isinstance(self.item, IdItems):
             return self.next_item.scorer(self.item.served(warm_I))
         assert self.layer is not None
-        return self.next_item.scorer(self.item.served(self.layer.frozen(), warm_I))
+        f = self.layer.frozen()
+        return self.next_item.scorer(self.item.served(f, warm_I), self._borders(f))
+
+    def diagnostics(self) -> dict[str, float]:
+        """What the fusion layer has made, see `fuserec.metrics.space.space_diagnostics`; nothing where there is none."""
+        return {} if self.layer is None else self.layer.diagnostics()
 
     @torch.no_grad()
-    def content_vectors(self, modalities: tuple[Modality, ...]) -> Float[Tensor, "N D"]:
-        """Vectors of items that the catalogue need not know, by their content alone.
+    def content_rows(self, modalities: tuple[Modality, ...]) -> dict[str, Tensor]:
+        """Rows of items that the catalogue need not know, by their content alone.
 
         Args:
             modalities: their titles, other modalities and genres, of the widths that training saw.
+
+        Returns:
+            What those tensors of `scorer` go on with that have a row an item: ``item`` (N, D) and, with borders by content,
+            ``border`` (N, F).
 
         Raises:
             ConfigError: the model knows items by their IDs alone.
@@ -126,8 +139,14 @@ class Mufasa(nn.Module):
                 "expected a model that knows items by content, got items = 'id'; train one with items = 'both'"
             )
         content = item_content(modalities, self.config)
-        item_ND = self.item.of_content(self.layer.fusion.fuse_all(content).fused)
-        return self.next_item.served(item_ND)
+        f = self.layer.fusion.fuse_all(content).fused
+        rows = {"item": self.next_item.served(self.item.of_content(f))}
+        return rows if self.config.borders == "fixed" else {**rows, "border": f}
+
+    def _borders(self, f: Float[Tensor, "I F"]) -> ContentBorders | None:
+        if self.config.borders == "fixed":
+            return None
+        return ContentBorders(content=f.detach(), below=self.config.border_below, block=self.config.block)
 
 
 class _Layer(nn.Module):
@@ -170,6 +189,25 @@ class _Layer(nn.Module):
     def moves(self) -> None:
         """What was kept is no longer what the layer gives."""
         self._frozen = None
+
+    @torch.no_grad()
+    def diagnostics(self) -> dict[str, float]:
+        """The items drawn are the same whatever the seed, so numbers of runs compare."""
+        fused, content = self.fusion.fuse_all(), self.fusion.content
+        features = {"title": content.titles, **{name: one for name, (one, _) in content.modalities.items()}}
+        return space_diagnostics(
+            anchor=fused.anchor,
+            fused=fused.fused,
+            titles=content.titles,
+            genres=content.genres,
+            modalities={
+                name: (fused.modalities[:, place], features[name], fused.present[:, place])
+                for place, name in enumerate(self.fusion.names)
+            },
+            collaborative=self.space,
+            known=self.known,
+            generator=torch.Generator().manual_seed(0),
+        )
 
     def losses(self, items: Int[Tensor, " B"], fused: Fused) -> dict[str, Tensor]:
         """Paper: MUFASA, Eq. (L1) to (L4)."""

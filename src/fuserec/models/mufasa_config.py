@@ -17,6 +17,7 @@ Attention = Literal["sparse", "dense"]
 Fusion = Literal["attention", "concat", "mean"]
 Teacher = Literal["ease", "transitions"]
 Similarity = Literal["dot", "cosine"]
+Borders = Literal["fixed", "content"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,10 @@ class MufasaConfig:
     """Events of a block (l), at least 1."""
     selected: int = 4
     """Earlier blocks that a group chooses (n), at least 0."""
+    borders: Borders = field(default="fixed", metadata=ADDED)
+    """Where blocks begin: every so many events, or by "content": where f of an event is unlike that of the event before."""
+    border_below: float = field(default=0.0, metadata=ADDED)
+    """A smaller cosine of two consecutive events begins a block, from -1 to 1; for borders by content."""
     group: int = 8
     """Neighbouring events that share a choice (g); divides the block."""
     branches: tuple[str, ...] = ("window", "block", "selected")
@@ -126,15 +131,25 @@ class MufasaConfig:
         for name in ("alignment_temperature", "teacher_temperature"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
+        if not -1 <= self.border_below <= 1:
+            raise ConfigError(f"border_below must be from -1 to 1, got {self.border_below}")
         for name, kind in (
             ("items", Items),
             ("attention", Attention),
             ("fusion", Fusion),
             ("teacher", Teacher),
             ("similarity", Similarity),
+            ("borders", Borders),
         ):
             if getattr(self, name) not in get_args(kind):
                 raise ConfigError(
                     f"expected {name} to be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}; "
                     f"{nearest(getattr(self, name), get_args(kind))}"
                 )
+        if self.borders == "content":
+            for name, unfit, fit in (("items", "id", "both"), ("attention", "dense", "sparse")):
+                if getattr(self, name) == unfit:
+                    raise ConfigError(
+                        f"expected {name} = {fit!r} where borders = 'content', got {unfit!r}; "
+                        "change it, or set borders = 'fixed'"
+                    )

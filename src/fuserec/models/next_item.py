@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from fuserec.batch import Corpus, Histories
 from fuserec.errors import ConfigError
 from fuserec.losses import sampled_softmax, softmax
+from fuserec.models.content_borders import ContentBorders
 from fuserec.models.sequence_scorer import SequenceScorer
 from fuserec.nn.encoder import Encoder
 from fuserec.nn.item_vectors import IdItems
 from fuserec.nn.negatives import Negatives
+from fuserec.ops.blocks import Blocks
 from fuserec.ops.fusion import unit_or_zero
 from fuserec.shapes import Bool, Float, Int
 
@@ -75,7 +77,9 @@ class NextItem(nn.Module):
         if self.negatives is not None:
             self.negatives.begin_epoch()
 
-    def loss(self, item: Float[Tensor, "I D"], batch: Histories) -> Float[Tensor, ""]:
+    def loss(
+        self, item: Float[Tensor, "I D"], batch: Histories, borders: ContentBorders | None = None
+    ) -> Float[Tensor, ""]:
         """The mean over all events of -log p(event | the events before).
 
         p is a softmax over the items that have a training interaction.
@@ -83,10 +87,12 @@ class NextItem(nn.Module):
         Args:
             item: (I, D) vectors of all items.
             batch: whole histories, none of them empty.
+            borders: of blocks, where they are not every so many events.
         """
         if self.log_temperature is not None:
             item = unit_or_zero(item)
-        user_TD = self._users(item, batch.items, batch.offsets)
+        blocks = None if borders is None else borders.blocks(batch.items.roll(1), batch.offsets)
+        user_TD = self._users(item, batch.items, batch.offsets, blocks)
         candidate_WD = item if self._all_warm else item[self.warm_I]
         return softmax(user_TD, candidate_WD, self.column_I[batch.items])
 
@@ -115,14 +121,18 @@ class NextItem(nn.Module):
         )
 
     def _users(
-        self, item: Float[Tensor, "N D"], events: Int[Tensor, " T"], offsets: Int[Tensor, " B_plus_1"]
+        self,
+        item: Float[Tensor, "N D"],
+        events: Int[Tensor, " T"],
+        offsets: Int[Tensor, " B_plus_1"],
+        blocks: Blocks | None = None,
     ) -> Float[Tensor, "T D"]:
         """What predicts each event, a row of ``item``; over the temperature where there is one."""
         table = torch.cat([item, self.encoder.start[None]])
         # each event is predicted after the one before it, and the first after the start
         rows_T = events.roll(1)
         rows_T[offsets[:-1]] = len(item)
-        user_TD: Tensor = self.encoder(F.embedding(rows_T, table), offsets)
+        user_TD: Tensor = self.encoder(F.embedding(rows_T, table), offsets, blocks)
         if self.log_temperature is None:
             return user_TD
         return unit_or_zero(user_TD) * (-self.log_temperature).exp()
@@ -135,9 +145,9 @@ class NextItem(nn.Module):
         """Vectors of items as a scorer keeps them."""
         return item.detach() if self.log_temperature is None else unit_or_zero(item.detach())
 
-    def scorer(self, item: Float[Tensor, "I D"]) -> SequenceScorer:
-        """A copy of the encoder, and of the items' vectors as they are served."""
-        scorer = SequenceScorer(item=self.served(item), encoder=self.encoder)
+    def scorer(self, item: Float[Tensor, "I D"], borders: ContentBorders | None = None) -> SequenceScorer:
+        """A copy of the encoder, of the items' vectors as they are served, and of what borders are decided from."""
+        scorer = SequenceScorer(item=self.served(item), encoder=self.encoder, borders=borders)
         return SequenceScorer.from_tensors({name: one.clone() for name, one in scorer.tensors().items()})
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from fuserec.batch import Corpus, Queries
 from fuserec.shapes import Float
 
-__all__ = ["ClosedForm", "Gradient", "Scorer"]
+__all__ = ["ClosedForm", "Diagnosed", "Gradient", "Scorer"]
 
 
 @runtime_checkable
@@ -75,4 +75,16 @@ class Gradient(Protocol):
 
     def scorer(self) -> Scorer:
         """The model as it stands now, detached from further training."""
+        ...
+
+
+@runtime_checkable
+class Diagnosed(Protocol):
+    """A model trained in stages that can tell what one of them has made."""
+
+    def diagnostics(self) -> dict[str, float]:
+        """Numbers by name, the same whenever they are asked of the same weights.
+
+        Asked when a stage has ended that another one goes on from.
+        """
         ...

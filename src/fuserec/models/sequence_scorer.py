@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fuserec.batch import Histories, Queries
+from fuserec.errors import ConfigError
+from fuserec.models.content_borders import ContentBorders
 from fuserec.models.sequence_state import SequenceState
 from fuserec.nn.encoder import Encoder
 from fuserec.nn.encoder_state import EncoderState
@@ -36,12 +38,14 @@ class SequenceScorer:
     Attributes:
         item: (I, D) vectors, read as events and scored as candidates.
         encoder: in evaluation mode, without gradients.
+        borders: of blocks, where they are not every so many events.
     """
 
     kind: ClassVar[str] = "sequence"
 
     item: Float[Tensor, "I D"]
     encoder: Encoder
+    borders: ContentBorders | None = None
     _last: list[tuple[Queries, Tensor]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
@@ -76,7 +80,8 @@ class SequenceScorer:
     def _encoded(self, rows: Int[Tensor, " T"], offsets: Int[Tensor, " B_plus_1"]) -> Float[Tensor, "B D"]:
         x_TD = F.embedding(rows, self.item)
         x_TD[offsets[:-1]] = self.encoder.start
-        last_BD: Tensor = self.encoder(x_TD, offsets)[offsets[1:] - 1]
+        blocks = None if self.borders is None else self.borders.blocks(rows, offsets)
+        last_BD: Tensor = self.encoder(x_TD, offsets, blocks)[offsets[1:] - 1]
         return last_BD
 
     def scores(self, queries: Queries, items: slice) -> Float[Tensor, "B J"]:
@@ -92,20 +97,32 @@ class SequenceScorer:
             history: (L,) rows of the items so far, oldest first, none allowed.
 
         Raises:
-            ConfigError: the encoder's blocks cannot be continued by one event.
+            ConfigError: the encoder's blocks cannot be continued by one event, or begin where the content says.
         """
+        if self.borders is not None:
+            raise ConfigError(
+                "expected blocks of so many events, got borders by content, which have no step form; score histories whole"
+            )
         alone = torch.tensor([0, len(history)], device=history.device)
         heard = self.heard(Histories(items=history, offsets=alone))
         return SequenceState(self.item, EncoderState(self.encoder, self.item[heard.items]))
 
     def tensors(self) -> dict[str, Tensor]:
-        """``item``, the encoder's weights as ``encoder.<name>``, and its description, JSON in UTF-8."""
+        """``item``, the encoder's weights as ``encoder.<name>``, and its description, JSON in UTF-8.
+
+        With borders by content, ``border`` (I, F) is that content and ``border_below`` the cosine.
+        """
         text = json.dumps(self.encoder.description, sort_keys=True).encode()
         weights = {f"encoder.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
+        borders = {}
+        if self.borders is not None:
+            below = torch.tensor(self.borders.below, dtype=torch.float64)
+            borders = {"border": self.borders.content, "border_below": below}
         return {
             "item": self.item,
             "description": torch.frombuffer(bytearray(text), dtype=torch.uint8),
             **weights,
+            **borders,
         }
 
     @classmethod
@@ -117,15 +134,23 @@ class SequenceScorer:
             for name, tensor in tensors.items()
             if name.startswith("encoder.")
         }
+        options = description.pop("options")
         encoder = Encoder(
             description.pop("block"),
             dropout=description.pop("dropout"),
-            options=description.pop("options"),
+            options=options,
             generator=torch.Generator(),
             **description,
         )
         encoder.load_state_dict(weights)
-        return cls(item=tensors["item"], encoder=encoder.eval().requires_grad_(requires_grad=False))
+        borders = None
+        if "border" in tensors:
+            borders = ContentBorders(
+                content=tensors["border"], below=tensors["border_below"].item(), block=options["block"]
+            )
+        return cls(
+            item=tensors["item"], encoder=encoder.eval().requires_grad_(requires_grad=False), borders=borders
+        )
 
 
 def with_start(histories: Histories, *, start: int) -> tuple[Int[Tensor, " T"], Int[Tensor, " B_plus_1"]]:

@@ -22,6 +22,7 @@ from fuserec.nn.ligr import LigrBlock
 from fuserec.nn.sparse_alignment import SparseAlignmentBlock
 from fuserec.nn.sparse_attention import SparseAttention
 from fuserec.nn.transformer import FeedForward, TransformerBlock
+from fuserec.ops.blocks import Blocks
 from fuserec.shapes import Float, Int
 
 __all__ = ["BLOCKS", "Encoder"]
@@ -113,15 +114,18 @@ class Encoder(nn.Module):
             if isinstance(module, Draws):
                 module.begin_epoch()
 
-    def forward(self, x: Float[Tensor, "T D"], offsets: Int[Tensor, " B_plus_1"]) -> Float[Tensor, "T D"]:
+    def forward(
+        self, x: Float[Tensor, "T D"], offsets: Int[Tensor, " B_plus_1"], blocks: Blocks | None = None
+    ) -> Float[Tensor, "T D"]:
         """The user vector after each row.
 
         Args:
             x: (T, D) vectors of events, packed; the first row of each history is `start`.
             offsets: (B + 1,) where each history begins, and T.
+            blocks: of the rows, where they are not every so many; "sparse" alone reads them.
         """
         x = self.dropout(x)
         for block in self.blocks:
-            x = block(x, offsets)
+            x = block(x, offsets) if blocks is None else block(x, offsets, blocks)
         out: Tensor = self.norm(x)
         return out

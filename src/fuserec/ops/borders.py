@@ -29,7 +29,12 @@ def fixed_borders(offsets: Int[Tensor, " B_plus_1"], *, block: int) -> Bool[Tens
 
 
 def content_borders(
-    vectors: Float[Tensor, "T D"], offsets: Int[Tensor, " B_plus_1"], *, threshold: float, block: int
+    vectors: Float[Tensor, "T D"],
+    offsets: Int[Tensor, " B_plus_1"],
+    *,
+    threshold: float,
+    block: int,
+    started: bool = False,
 ) -> Bool[Tensor, " T"]:
     """True where a block begins: the event is unlike the one before it, or the block is full.
 
@@ -38,6 +43,8 @@ def content_borders(
         offsets: (B + 1,) where each history begins, and T.
         threshold: a smaller cosine of neighbours is a border.
         block: most events of a block.
+        started: the first row of each history stands for its start and has no content, whatever vector is given for it: it
+            counts in the first block, and no border comes between it and the first event.
 
     Example:
         >>> east, north = [1.0, 0.0], [0.0, 1.0]
@@ -48,6 +55,9 @@ def content_borders(
     with torch.no_grad():
         units_TD = unit_or_zero(vectors)
         unlike = (units_TD[1:] * units_TD[:-1]).sum(1) < threshold
+    if started:
+        starts = offsets[:-1]
+        unlike[starts[starts < len(unlike)]] = False
     return _or_full(unlike, offsets, block)
 
 

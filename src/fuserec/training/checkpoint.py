@@ -5,7 +5,7 @@ config.json                  as it was resolved: every default, the seed
 provenance.json              commit, versions, threads, seed, hashes of the dataset and its split
 scorer.safetensors           all that recommending needs; its kind is in the file's metadata
 model.safetensors            the parameters of the best epoch (models trained by gradient)
-log.jsonl                    one line an epoch: losses, validation, seconds
+log.jsonl                    one line an epoch: losses, validation, seconds, what a stage has made
 metrics.json                 means per evaluation ("valid", "test", ...), each with its protocol
 values/<evaluation>.npz      the same per user, for paired tests; never committed anywhere
 added/                       items that came after training; `fuserec.index.added` writes and reads them
@@ -156,6 +156,16 @@ class Run:
                 f"protocol, got {summary['protocol_hash'][:12]}; this fuserec measures otherwise, so evaluate again"
             )
         return Evaluation(protocol=protocol, users=users, values=values)
+
+    @property
+    def diagnostics(self) -> dict[int, dict[str, float]]:
+        """What the model told of its stages, by the epoch that ended them; runs of older versions told nothing.
+
+        Raises:
+            CheckpointError: the log is missing or broken.
+        """
+        told = {record["epoch"]: record.get("diagnostics", {}) for record in self.log}
+        return {epoch: values for epoch, values in told.items() if values}
 
     @property
     def log(self) -> list[dict[str, Any]]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
 
 from fuserec.errors import ConfigError
+from fuserec.shapes import Int
 from fuserec.training.checkpoint import Run
 from fuserec.training.evaluate import Evaluation
 from fuserec.training.statistics import Comparison, average_runs, compare
 
-__all__ = ["Spread", "System", "compare_systems", "group_runs", "spread"]
+__all__ = ["Spread", "System", "compare_systems", "group_runs", "of_users", "spread"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,23 +71,32 @@ def group_runs(runs: Iterable[Run]) -> dict[str, list[Run]]:
     return {key: [seeds[seed] for seed in sorted(seeds)] for key, seeds in groups.items()}
 
 
-def compare_systems(runs: Iterable[Run], evaluation: str, metrics: Sequence[str]) -> list[System]:
+def compare_systems(
+    runs: Iterable[Run],
+    evaluation: str,
+    metrics: Sequence[str],
+    *,
+    users: Int[Tensor, " N"] | None = None,
+) -> list[System]:
     """Group runs by recipe and compare every system with the first one.
 
     Args:
         runs: finished runs; the recipe of the first is the reference.
         evaluation: ``valid``, ``test``, ``test-mmrec``, ...
         metrics: such as ``"Recall@20"``.
+        users: (N,) rows of users; all others are left out of every number. None leaves out nobody.
 
     Raises:
         ProtocolError: the runs were not measured in the same way on the same users.
         CheckpointError: a run lacks the evaluation.
-        ConfigError: a metric was not measured, or a seed is there twice.
+        ConfigError: a metric was not measured, a seed is there twice, or none of the users was measured.
     """
     systems: list[System] = []
     reference: Evaluation | None = None
     for recipe_hash, members in group_runs(runs).items():
         evaluations = [run.evaluation(evaluation) for run in members]
+        if users is not None:
+            evaluations = [of_users(one, users) for one in evaluations]
         average = average_runs(evaluations)
         comparisons = {name: compare(average, reference or average, name) for name in metrics}
         systems.append(
@@ -103,6 +116,28 @@ def compare_systems(runs: Iterable[Run], evaluation: str, metrics: Sequence[str]
         )
         reference = reference or average
     return systems
+
+
+def of_users(evaluation: Evaluation, users: Int[Tensor, " N"]) -> Evaluation:
+    """What was measured of some users; those without held-out items were not measured.
+
+    Args:
+        evaluation: of any users.
+        users: (N,) rows, in any order.
+
+    Raises:
+        ConfigError: none of them was measured.
+    """
+    kept = torch.isin(evaluation.users, users)
+    if not kept.any():
+        raise ConfigError(
+            f"expected users with held-out items, got {len(users)} without any; give others, or another part"
+        )
+    return replace(
+        evaluation,
+        users=evaluation.users[kept],
+        values={name: values[kept] for name, values in evaluation.values.items()},
+    )
 
 
 def spread(values: Sequence[float], comparison: Comparison | None = None) -> Spread:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fuserec.batch import Batch, Histories, ItemBatch, PairBatch
 from fuserec.errors import ConfigError, TrainingError, nearest
-from fuserec.models.protocol import Gradient, Scorer
+from fuserec.models.protocol import Diagnosed, Gradient, Scorer
 from fuserec.training.batches import Sampler, Stage
 from fuserec.training.config import TrainConfig
 from fuserec.training.progress import Progress, Silent, duration, figures_line
@@ -112,12 +112,16 @@ def fit_by_gradient(
         )
         scorer = _on_cpu(model.scorer()) if evaluated else None
         validation = dict(validate(scorer)) if scorer is not None else {}
+        diagnostics = (
+            model.diagnostics() if epoch == ends < last_epoch and isinstance(model, Diagnosed) else {}
+        )
         record = EpochRecord(
             epoch=epoch,
             losses=losses,
             validation=validation,
             train_seconds=trained - started,
             evaluation_seconds=time.perf_counter() - trained,
+            diagnostics=diagnostics,
         )
         progress.done()
         best, waited = standing.best, standing.waited
@@ -135,6 +139,8 @@ def fit_by_gradient(
             progress.note(_epoch_line(standing, config, last_epoch=last_epoch))
         elif epoch == ends:
             progress.note(f"epoch {epoch}, the last one over {stage.plan.batches}: {figures_line(losses)}")
+        if diagnostics:
+            progress.note(f"diagnostics after epoch {epoch}: {figures_line(diagnostics)}")
     if standing.best is None:
         raise TrainingError(
             f"expected a validation value of {config.monitor}, got none above minus infinity in "

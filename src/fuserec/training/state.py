@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -29,7 +29,9 @@ class EpochRecord:
         losses: mean of each unweighted term, and ``total``, over the epoch's steps.
         validation: means of the validation metrics; empty where this epoch was not evaluated.
         train_seconds: wall time of the steps and of what is built once an epoch.
-        evaluation_seconds: wall time of the validation.
+        evaluation_seconds: wall time of the validation and of the diagnostics.
+        diagnostics: what the model tells of the stage that this epoch ended (`fuserec.models.protocol.Diagnosed`); empty
+            elsewhere.
     """
 
     epoch: int
@@ -37,6 +39,7 @@ class EpochRecord:
     validation: Mapping[str, float]
     train_seconds: float
     evaluation_seconds: float
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
