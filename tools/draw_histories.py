@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from draw_attention import IMAGES, PAGE, canvas, frame, label, markdown, save, with_table
+from matplotlib.ticker import LogLocator
 
 __all__ = ["draw", "main", "table"]
 
@@ -115,6 +116,7 @@ def _lines(values: dict[str, dict[str, float]], unit: str, title: str, path: Pat
             axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=5, linewidth=1.8)
             ends.append((*points[-1], name, colour))
     frame(axes, [int(length) for length in values], unit, title)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     label(axes, ends)
     save(figure, path)
 
