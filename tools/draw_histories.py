@@ -13,8 +13,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from draw_attention import IMAGES, PAGE, canvas, frame, label, markdown, save, with_table
 from matplotlib.ticker import LogLocator
+
+from draw_attention import IMAGES, PAGE, canvas, frame, label, markdown, save, with_table
 
 __all__ = ["draw", "main", "table"]
 
