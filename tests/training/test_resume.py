@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from fuserec.batch import Prepared
 from fuserec.errors import CheckpointError, ConfigError, TrainingError
 from fuserec.models.registry import GRADIENT_MODELS
 from fuserec.testing.corpora import tiny_prepared
@@ -27,7 +28,8 @@ from fuserec.training.progress import Silent
 from fuserec.training.run import train
 from fuserec.training.snapshots import saved_epoch
 
-PREPARED = tiny_prepared(ready_graph=("image",), titled=True)
+PREPARED = tiny_prepared(ready_graph=("image",))
+TITLED = tiny_prepared(ready_graph=("image",), titled=True)
 RECIPE = """
 name = "{name}"
 [model]
@@ -134,9 +136,9 @@ def bits(out: Path) -> dict[str, object]:
     return found | {"log": log, "metrics": run.metrics}
 
 
-def interrupted(recipe: Recipe, out: Path, *, epochs: int = 1) -> Path:
+def interrupted(recipe: Recipe, out: Path, *, prepared: Prepared = PREPARED, epochs: int = 1) -> Path:
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, PREPARED, out, progress=Stops(epochs))
+        train(recipe, prepared, out, progress=Stops(epochs))
     assert saved_epoch(state_of(out)) == epochs
     return out
 
@@ -246,11 +248,11 @@ def test_every_model_resumes_to_the_same_bits(
     tmp_path: Path, recipe_of: RecipeOf, name: str, epochs: int
 ) -> None:
     recipe = recipe_of(name)
-    train(recipe, PREPARED, tmp_path / "whole")
-    interrupted(recipe, tmp_path / "run", epochs=epochs)
+    train(recipe, TITLED, tmp_path / "whole")
+    interrupted(recipe, tmp_path / "run", prepared=TITLED, epochs=epochs)
     with torch.random.fork_rng():
         torch.manual_seed(epochs)
-        train(recipe, PREPARED, tmp_path / "run", resume=True)
+        train(recipe, TITLED, tmp_path / "run", resume=True)
     assert bits(tmp_path / "run") == bits(tmp_path / "whole")
 
 
