@@ -6,13 +6,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from fuserec.nn import BlockEvolution, BlockState, Dropout, FeedForward, SparseAlignmentBlock, SparseAttention
+from fuserec.nn import (
+    BlockEvolution,
+    BlockState,
+    Dropout,
+    FeedForward,
+    SparseAlignmentBlock,
+    SparseAttention,
+    normal_linear,
+)
 
 DIM, HEADS, LENGTH = 8, 2, 27
 SWITCHES: list[dict[str, Any]] = [
     {},
     {"evolution": False},
     {"learnt_pooling": True},
+    {"gates": True},
     {"gated": False, "group": 1},
     {"branches": ("window",)},
     {"branches": ("block", "selected")},
@@ -23,7 +32,7 @@ SWITCHES: list[dict[str, Any]] = [
 
 
 def layer(
-    *, evolution: bool = True, dtype: torch.dtype = torch.float64, **switches: Any
+    *, evolution: bool = True, gates: bool = False, dtype: torch.dtype = torch.float64, **switches: Any
 ) -> SparseAlignmentBlock:
     draws = torch.Generator().manual_seed(0)
     pattern = {"window": 5, "block": 4, "selected": 2, "group": 2} | switches
@@ -32,6 +41,9 @@ def layer(
         FeedForward(DIM, 3 * DIM, generator=draws),
         dropout=Dropout(0.5, generator=draws),
         evolution=BlockEvolution(DIM, HEADS, generator=draws) if evolution else None,
+        gates=(normal_linear(DIM, DIM, generator=draws), normal_linear(DIM, DIM, generator=draws))
+        if gates
+        else None,
     )
     with torch.no_grad():
         for parameter in block.parameters():
@@ -60,7 +72,7 @@ def test_every_event_gets_its_row_of_the_full_pass(switches: dict[str, Any]) -> 
     assert len(state) == LENGTH
 
 
-@pytest.mark.parametrize("switches", SWITCHES[:3], ids=str)
+@pytest.mark.parametrize("switches", SWITCHES[:4], ids=str)
 def test_from_any_prefix_it_goes_on_as_if_it_had_been_appended(switches: dict[str, Any]) -> None:
     block, x = layer(**switches), events(14)
     expected = full(block, x)

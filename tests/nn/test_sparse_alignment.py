@@ -14,6 +14,7 @@ from fuserec.nn import (
     GatedFeedForward,
     SparseAlignmentBlock,
     SparseAttention,
+    normal_linear,
 )
 from fuserec.ops.blocks import Blocks
 from fuserec.ops.borders import content_borders
@@ -23,7 +24,7 @@ OFFSETS = torch.tensor([0, 13, 13, 14, 30])
 
 
 def layer(
-    *, evolution: bool = True, gated: bool = False, rate: float = 0.0, **switches: Any
+    *, evolution: bool = True, gated: bool = False, gates: bool = False, rate: float = 0.0, **switches: Any
 ) -> SparseAlignmentBlock:
     """With weights so large that products differ."""
     draws = torch.Generator().manual_seed(0)
@@ -34,6 +35,9 @@ def layer(
         feed_forward(DIM, 3 * DIM, generator=draws),
         dropout=Dropout(rate, generator=draws),
         evolution=BlockEvolution(DIM, HEADS, generator=draws) if evolution else None,
+        gates=(normal_linear(DIM, DIM, generator=draws), normal_linear(DIM, DIM, generator=draws))
+        if gates
+        else None,
     )
     with torch.no_grad():
         for parameter in block.parameters():
@@ -52,20 +56,27 @@ def bordered(x: Tensor, offsets: Tensor) -> Blocks:
 
 @pytest.mark.parametrize("own_borders", [False, True], ids=["fixed", "own borders"])
 @pytest.mark.parametrize("evolution", [False, True])
-def test_both_parts_are_added_to_what_they_read_normed(evolution: bool, own_borders: bool) -> None:
-    block, x = layer(evolution=evolution), events()
+@pytest.mark.parametrize("gates", [False, True])
+def test_both_parts_are_added_to_what_they_read_normed(
+    gates: bool, evolution: bool, own_borders: bool
+) -> None:
+    block, x = layer(evolution=evolution, gates=gates), events()
     blocks = bordered(x, OFFSETS) if own_borders else Blocks.every(OFFSETS, block=BLOCK)
 
     def norm(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         spread = (y - y.mean(1, keepdim=True)) / (y.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
         return spread * weight + bias
 
+    def opened(gate: torch.nn.Linear | None, y: Tensor) -> Tensor:
+        return torch.ones_like(y) if gate is None else 1 / (1 + (-(y @ gate.weight.T) - gate.bias).exp())
+
     normed = norm(x, block.attention_norm.weight, block.attention_norm.bias)
-    expected = x + block.attention(normed, OFFSETS, blocks)
+    heard = block.attention(normed, OFFSETS, blocks)
     if block.evolution is not None:
-        expected = expected + block.evolution(normed, blocks)
+        heard = heard + block.evolution(normed, blocks)
+    expected = x + opened(block.attention_gate, x) * heard
     second = norm(expected, block.feed_forward_norm.weight, block.feed_forward_norm.bias)
-    expected = expected + block.feed_forward(second)
+    expected = expected + opened(block.feed_forward_gate, expected) * block.feed_forward(second)
     torch.testing.assert_close(block(x, OFFSETS, blocks if own_borders else None), expected)
 
 

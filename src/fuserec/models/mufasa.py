@@ -290,7 +290,9 @@ def _others(modalities: tuple[Modality, ...], config: MufasaConfig) -> tuple[str
 
 def _encoder(config: MufasaConfig, generator: torch.Generator) -> Encoder:
     block, options = "sparse", dict[str, Any]()
-    if config.attention == "dense":
+    if config.attention == "dense" and config.gated_residual:
+        block, options = "ligr", {"heads": config.heads, "hidden": 8 * config.dim // 3}
+    elif config.attention == "dense":
         block, options = "transformer", {"heads": config.heads, "hidden": 4 * config.dim}
     else:
         options = {
@@ -303,6 +305,7 @@ def _encoder(config: MufasaConfig, generator: torch.Generator) -> Encoder:
             "gated": config.gated,
             "learnt_pooling": config.learnt_pooling,
             "evolution": config.evolution,
+            "gated_residual": config.gated_residual,
             "gated_feed_forward": config.gated_feed_forward,
         }
     return Encoder(

@@ -54,6 +54,9 @@ class MufasaConfig:
     """Pool the events of a block by learnt weights instead of their mean."""
     evolution: bool = True
     """Let blocks attend to earlier blocks, and events read the state of the last whole block."""
+    gated_residual: bool = field(default=False, metadata=ADDED)
+    """Let a gate weigh what attention and feed-forward add to the stream, as in LiGR; dense only with ``gated_feed_forward``
+    too."""
     gated_feed_forward: bool = False
     """SwiGLU in place of GELU, with as many weights."""
     items: Items = "both"
@@ -131,6 +134,11 @@ class MufasaConfig:
         for name in ("alignment_temperature", "teacher_temperature"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
+        if self.attention == "dense" and self.gated_residual != self.gated_feed_forward:
+            raise ConfigError(
+                "expected gated_residual and gated_feed_forward alike where attention = 'dense', got "
+                f"{self.gated_residual} and {self.gated_feed_forward}; set both or neither"
+            )
         if not -1 <= self.border_below <= 1:
             raise ConfigError(f"border_below must be from -1 to 1, got {self.border_below}")
         for name, kind in (

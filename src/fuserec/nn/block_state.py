@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fuserec.nn.block_evolution import BlockEvolution
 from fuserec.nn.causal_state import CausalAttentionState
+from fuserec.nn.residual_gate import added
 from fuserec.nn.sparse_alignment import SparseAlignmentBlock
 from fuserec.nn.sparse_attention import ALL_BRANCHES, Projected, SparseAttention
 from fuserec.ops.attention import History
@@ -73,9 +74,9 @@ class BlockState:
         heard = self._attention.append(normed)
         if self._evolution is not None:
             heard = heard + self._evolution.append(normed)
-        x = x + heard
-        out: Tensor = x + self._block.feed_forward(self._block.feed_forward_norm(x)[None])[0]
-        return out
+        x = added(x, heard, gate=self._block.attention_gate)
+        fed: Tensor = self._block.feed_forward(self._block.feed_forward_norm(x)[None])[0]
+        return added(x, fed, gate=self._block.feed_forward_gate)
 
     def clone(self) -> BlockState:
         """A state of the same events that goes its own way."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fuserec.nn.causal_state import CausalAttentionState
 from fuserec.nn.ligr import LigrBlock
+from fuserec.nn.residual_gate import added
 from fuserec.nn.transformer import TransformerBlock
 from fuserec.shapes import Float
 
@@ -48,13 +49,12 @@ class DenseBlockState:
         """Add an event, and give the block's output for it."""
         block = self._block
         attended = self._attention.append(block.attention_norm(x))
-        if isinstance(block, LigrBlock):
-            attended = block.attention_gate(x).sigmoid() * attended
-        x = x + attended
+        gates = (
+            (block.attention_gate, block.feed_forward_gate) if isinstance(block, LigrBlock) else (None, None)
+        )
+        x = added(x, attended, gate=gates[0])
         fed: Tensor = block.feed_forward(block.feed_forward_norm(x)[None])[0]
-        if isinstance(block, LigrBlock):
-            fed = block.feed_forward_gate(x).sigmoid() * fed
-        return x + fed
+        return added(x, fed, gate=gates[1])
 
     def clone(self) -> DenseBlockState:
         """A state of the same events that goes its own way."""

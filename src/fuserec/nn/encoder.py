@@ -19,6 +19,7 @@ from fuserec.nn.dropout import Dropout
 from fuserec.nn.gated_feed_forward import GatedFeedForward
 from fuserec.nn.hstu import HstuBlock
 from fuserec.nn.ligr import LigrBlock
+from fuserec.nn.linear import normal_linear
 from fuserec.nn.sparse_alignment import SparseAlignmentBlock
 from fuserec.nn.sparse_attention import SparseAttention
 from fuserec.nn.transformer import FeedForward, TransformerBlock
@@ -34,6 +35,7 @@ def _sparse_block(
     heads: int,
     evolution: bool,
     gated_feed_forward: bool,
+    gated_residual: bool = False,
     branches: Sequence[str],
     dropout: Dropout,
     generator: torch.Generator,
@@ -50,6 +52,9 @@ def _sparse_block(
         feed_forward,
         dropout=dropout,
         evolution=BlockEvolution(dim, heads, generator=generator) if evolution else None,
+        gates=(normal_linear(dim, dim, generator=generator), normal_linear(dim, dim, generator=generator))
+        if gated_residual
+        else None,
     )
 
 

@@ -17,6 +17,7 @@ from fuserec.nn.causal_attention import CausalAttention
 from fuserec.nn.dropout import Dropout
 from fuserec.nn.gated_feed_forward import GatedFeedForward
 from fuserec.nn.linear import normal_linear
+from fuserec.nn.residual_gate import added
 from fuserec.shapes import Float, Int
 
 __all__ = ["LigrBlock"]
@@ -51,7 +52,6 @@ class LigrBlock(nn.Module):
     def forward(self, x: Float[Tensor, "T D"], offsets: Int[Tensor, " B_plus_1"]) -> Float[Tensor, "T D"]:
         """(T, D) of the packed rows (T, D)."""
         attended = self.dropout(self.attention(self.attention_norm(x), offsets))
-        x = x + self.attention_gate(x).sigmoid() * attended
+        x = added(x, attended, gate=self.attention_gate)
         fed = self.dropout(self.feed_forward(self.feed_forward_norm(x)))
-        out: Tensor = x + self.feed_forward_gate(x).sigmoid() * fed
-        return out
+        return added(x, fed, gate=self.feed_forward_gate)

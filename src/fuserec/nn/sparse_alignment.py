@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fuserec.nn.block_evolution import BlockEvolution
 from fuserec.nn.dropout import Dropout
+from fuserec.nn.residual_gate import added
 from fuserec.nn.sparse_attention import SparseAttention
 from fuserec.ops.blocks import Blocks
 from fuserec.shapes import Float, Int
@@ -20,13 +21,14 @@ __all__ = ["SparseAlignmentBlock"]
 class SparseAlignmentBlock(nn.Module):
     """x + drop(attention(LN x) + evolution(LN x)), then x + drop(feed-forward(LN x)).
 
-    Source: MUFASA (arXiv 2508.09664).
+    Source: MUFASA (arXiv 2508.09664); the gates on both sums, a switch, are those of LiGR (arXiv 2502.03417).
 
     Args:
         attention: at three granularities.
         feed_forward: of rows.
         dropout: on the output of both parts.
         evolution: of blocks; None for none.
+        gates: D to D each, of what the attention and what the feed-forward add, see `fuserec.nn.residual_gate`; None for none.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class SparseAlignmentBlock(nn.Module):
         *,
         dropout: Dropout,
         evolution: BlockEvolution | None = None,
+        gates: tuple[nn.Linear, nn.Linear] | None = None,
     ) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(attention.dim)
@@ -44,6 +47,8 @@ class SparseAlignmentBlock(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(attention.dim)
         self.feed_forward = feed_forward
         self.dropout = dropout
+        self.attention_gate: nn.Linear | None = None if gates is None else gates[0]
+        self.feed_forward_gate: nn.Linear | None = None if gates is None else gates[1]
 
     def forward(
         self, x: Float[Tensor, "T D"], offsets: Int[Tensor, " B_plus_1"], blocks: Blocks | None = None
@@ -61,6 +66,6 @@ class SparseAlignmentBlock(nn.Module):
         heard = self.attention(normed, offsets, blocks)
         if self.evolution is not None:
             heard = heard + self.evolution(normed, blocks)
-        x = x + self.dropout(heard)
-        out: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
-        return out
+        x = added(x, self.dropout(heard), gate=self.attention_gate)
+        fed = self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        return added(x, fed, gate=self.feed_forward_gate)
