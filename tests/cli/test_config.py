@@ -25,4 +25,5 @@ def test_what_is_shown_can_be_trained(fuserec: RunCommand, tmp_path: Path) -> No
         "model.regularisation",
         "model.max_items",
         "evaluation.cutoffs",
+        "evaluation.history",
     }

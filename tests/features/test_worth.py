@@ -17,12 +17,26 @@ from fuserec.training.checkpoint import Run
 from fuserec.training.config import Recipe, parse_recipe
 from fuserec.training.run import train
 
-WITHOUT_CONTENT = {"bpr_mf", "ease", "item_knn", "lightgcn", "popularity"}
+WITHOUT_CONTENT = {
+    "bpr_mf",
+    "ease",
+    "esasrec",
+    "hstu",
+    "item_knn",
+    "lightgcn",
+    "markov",
+    "popularity",
+    "sasrec",
+}
 LOSS_WEIGHTS = {
     "bpr_mf": {"bpr": 1.0, "l2": 1e-4},
+    "esasrec": {"softmax": 1.0},
     "freedom": {"bpr": 1.0, "content": 1e-3},
+    "hstu": {"softmax": 1.0},
     "lightgcn": {"bpr": 1.0, "l2": 1e-4},
     "mgcn": {"bpr": 1.0, "contrastive": 0.01, "l2": 1e-4},
+    "mufasa": {"alignment": 1.0, "collaborative": 1.0, "structure": 1.0, "uniformity": 0.1, "softmax": 1.0},
+    "sasrec": {"softmax": 1.0},
     "tmfun": {"bpr": 1.0, "contrastive": 0.03, "l2": 1e-4},
     "tmfun_plus": {"bpr": 1.0, "l2": 1e-4},
 }
@@ -46,7 +60,7 @@ def prepared_with_a_graph(seed: int = 0) -> Prepared:
     return tiny_prepared(seed=seed, ready_graph=("image", "genre"))
 
 
-@pytest.mark.parametrize("model", sorted({*CLOSED_FORMS, *GRADIENT_MODELS}))
+@pytest.mark.parametrize("model", sorted({*CLOSED_FORMS, *GRADIENT_MODELS} - {"mufasa"}))
 def test_every_model_of_the_registry_is_measured_with_each_modality_altered(
     model: str, tmp_path: Path
 ) -> None:
@@ -63,6 +77,19 @@ def test_every_model_of_the_registry_is_measured_with_each_modality_altered(
             assert compared["NDCG@20"].mean_b == pytest.approx(standing.evaluation.means()["NDCG@20"])
     if model != "tmfun":  # its graph of the last weights is learnt an epoch later
         assert standing.deviation == 0.0
+
+
+def test_of_titles_that_a_model_cannot_do_without_only_the_shuffle_is_measured(tmp_path: Path) -> None:
+    prepared = tiny_prepared(titled=True)
+    small = {"block": 4, "group": 2, "fusion_dim": 8, "fusion_epochs": 2, "teacher_dim": 4}
+    run = train(recipe("mufasa", **small), prepared, tmp_path / "run")
+    _, found = measure_worth(run, prepared)
+    worth = {one.modality: one for one in found}
+    assert list(worth) == ["text", "image", "title", "category"]
+    assert all(one.used for one in found)
+    assert list(worth["title"].comparisons) == ["shuffled"]
+    for name in ("text", "image"):
+        assert list(worth[name].comparisons) == list(CHANGES)
 
 
 def test_tmfun_with_frozen_graphs_is_reproduced_to_the_bit(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from fuserec.errors import CheckpointError
 from fuserec.models.popularity import PopularityScorer
+from fuserec.models.registry import SCORERS
 from fuserec.testing.corpora import tiny_prepared
 from fuserec.training.checkpoint import Run, save_scorer, save_tensors
 from fuserec.training.config import Recipe
@@ -154,7 +155,7 @@ def test_a_broken_scorer_is_one_line(run_folder: Path, content: bytes | str | No
 @pytest.mark.parametrize(
     ("metadata", "reason"),
     [
-        (None, "of unknown kind ''; known: 'item_to_item', 'pair_fusion', 'popularity', 'two_tower'"),
+        (None, "of unknown kind ''; known: " + ", ".join(map(repr, sorted(SCORERS)))),
         ({"kind": "two_towers"}, r"of unknown kind 'two_towers'; did you mean 'two_tower'\?"),
     ],
 )

@@ -32,6 +32,7 @@ def test_what_the_recipe_says_and_what_it_leaves_out_are_told_apart(tmp_path: Pa
         "model.neighbours": SET,
         "model.weights": SET,
         "evaluation.cutoffs": DEFAULT,
+        "evaluation.history": DEFAULT,
     }
     lines = as_toml(resolved).splitlines()
     assert lines[0].split("#")[1] == " set"
@@ -74,6 +75,7 @@ def test_a_run_tells_what_was_decided_when_it_was_trained(tmp_path: Path) -> Non
         "model.regularisation": SET,
         "model.max_items": DEFAULT,
         "evaluation.cutoffs": TRAINED,
+        "evaluation.history": DEFAULT,
     }
     assert resolved.recipe["seed"] == 4
     (tmp_path / "run" / "recipe.toml").write_text("= broken")

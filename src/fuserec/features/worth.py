@@ -128,7 +128,12 @@ def measure_worth(
     for modality in modalities:
         evaluations: dict[Change, Evaluation] = {}
         for change, corpus in altered(prepared.corpus, modality.name, seed=seed):
-            other = rebuilt(run, corpus)
+            try:
+                other = rebuilt(run, corpus)
+            except DataError:
+                # a model that cannot do without the modality: only what other items have can stand in its place
+                progress.step(1)
+                continue
             same = _same(scorer, other)
             evaluations[change] = standing.evaluation if same else _validate(run, other, prepared)
             progress.step(1)

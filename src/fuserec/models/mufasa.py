@@ -194,6 +194,8 @@ class _Layer(nn.Module):
     def diagnostics(self) -> dict[str, float]:
         """The items drawn are the same whatever the seed, so numbers of runs compare."""
         fused, content = self.fusion.fuse_all(), self.fusion.content
+        if not fused.fused.isfinite().all():
+            return {}  # nothing can be said of it, and the next step stops the training
         features = {"title": content.titles, **{name: one for name, (one, _) in content.modalities.items()}}
         return space_diagnostics(
             anchor=fused.anchor,
