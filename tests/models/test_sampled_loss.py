@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fuserec.batch import Corpus, Histories
 from fuserec.errors import ConfigError
-from fuserec.models.catalogue_loss import check_loss
+from fuserec.models.catalogue_loss import check_next_item
 from fuserec.models.esasrec import EsasrecConfig
 from fuserec.models.hstu import HstuConfig
 from fuserec.models.mufasa import Mufasa
@@ -207,7 +207,7 @@ def test_words_that_are_none_are_refused_with_the_nearest_that_is(
 ) -> None:
     options = {"loss": "softmax", "num_negatives": 1, "negatives": "uniform"} | {name: value}
     with pytest.raises(ConfigError, match=f"^{message}"):
-        check_loss(SimpleNamespace(**options))
+        check_next_item(SimpleNamespace(dim=1, dropout=0.0, **options))
 
 
 @pytest.mark.parametrize("items", ["both", "content"])

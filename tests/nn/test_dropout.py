@@ -73,24 +73,14 @@ def test_evaluation_changes_nothing_and_draws_nothing() -> None:
     other.begin_epoch()
     dropout.eval()
     assert dropout(X) is X
-    assert dropout.mask((3, 2), device=X.device).all()
     dropout.train()
     assert torch.equal(dropout(X), other(X))
-
-
-def test_a_mask_is_of_the_shape_asked_for() -> None:
-    dropout = built()
-    dropout.begin_epoch()
-    mask = dropout.mask((50, 20), device=X.device)
-    assert mask.shape == (50, 20)
-    assert 0.4 < mask.double().mean().item() < 0.6
 
 
 def test_a_rate_of_nought_keeps_everything_in_training_too() -> None:
     dropout = built(0.0)
     dropout.begin_epoch()
     assert dropout(X) is X
-    assert dropout.mask((7,), device=X.device).all()
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, float("nan")])

@@ -1,4 +1,4 @@
-"""Options of the loss over a catalogue, which all models of the next item share."""
+"""Options that all models of the next item share: their width, their dropout and their loss over a catalogue."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from fuserec.batch import Corpus
 from fuserec.errors import ConfigError, nearest
 from fuserec.nn.negatives import Law, Negatives
 
-__all__ = ["Loss", "check_loss", "negatives_for"]
+__all__ = ["Loss", "check_next_item", "negatives_for"]
 
 Loss = Literal["softmax", "sampled"]
 
 
-def check_loss(config: Any) -> None:
-    """Check the options ``loss``, ``num_negatives`` and ``negatives`` of a model.
+def check_next_item(config: Any) -> None:
+    """Check the options ``dim``, ``dropout``, ``loss``, ``num_negatives`` and ``negatives`` of a model.
 
     Raises:
         ConfigError: one of them has no sense.
     """
+    if config.dim < 1:
+        raise ConfigError(f"dim must be at least 1, got {config.dim}")
+    if not 0 <= config.dropout < 1:
+        raise ConfigError(f"dropout must be from 0 to below 1, got {config.dropout}")
     for name, kind in (("loss", Loss), ("negatives", Law)):
         if (value := getattr(config, name)) not in get_args(kind):
             raise ConfigError(
@@ -35,7 +39,7 @@ def negatives_for(config: Any, corpus: Corpus, *, generator: torch.Generator) ->
     """What stands in for the catalogue in a step of training; None for the whole catalogue.
 
     Args:
-        config: of a model, with the options of `check_loss`.
+        config: of a model, with the options of `check_next_item`.
         corpus: training interactions.
         generator: draws the seed.
     """

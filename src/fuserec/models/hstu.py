@@ -15,10 +15,8 @@ import torch
 
 from fuserec.added import ADDED
 from fuserec.batch import Corpus
-from fuserec.errors import ConfigError
-from fuserec.models.catalogue_loss import Loss, check_loss, negatives_for
+from fuserec.models.catalogue_loss import Loss, check_next_item
 from fuserec.models.next_item import NextItemById
-from fuserec.nn.encoder import Encoder
 from fuserec.nn.negatives import Law
 
 __all__ = ["HstuConfig", "hstu"]
@@ -45,11 +43,7 @@ class HstuConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.dim < 1:
-            raise ConfigError(f"dim must be at least 1, got {self.dim}")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout must be from 0 to below 1, got {self.dropout}")
-        check_loss(self)
+        check_next_item(self)
 
 
 def hstu(config: HstuConfig, corpus: Corpus, *, generator: torch.Generator) -> NextItemById:
@@ -60,13 +54,5 @@ def hstu(config: HstuConfig, corpus: Corpus, *, generator: torch.Generator) -> N
         corpus: training interactions; content is not used.
         generator: draws the initial weights.
     """
-    encoder = Encoder(
-        "hstu",
-        dim=config.dim,
-        num_layers=config.num_layers,
-        options={"heads": config.heads},
-        dropout=config.dropout,
-        generator=generator,
-    )
-    negatives = negatives_for(config, corpus, generator=generator)
-    return NextItemById(corpus, encoder, dim=config.dim, negatives=negatives, generator=generator)
+    options = {"heads": config.heads}
+    return NextItemById.of(config, corpus, block="hstu", options=options, generator=generator)

@@ -8,7 +8,8 @@ Training has two stages. Batches of items train the fusion layer by its four los
 whole histories train the alignment layer. With ``joint`` the layer is trained on in the second stage.
 
 Shape legend
-    I  items   N  items that came later   B  items of a batch   C  width of the collaborative space   D  width of user and item vectors   F  width of the fused space
+    I  items   N  items that came later   B  items of a batch
+    C  width of the collaborative space   D  width of user and item vectors   F  width of the fused space
 """
 
 from __future__ import annotations
@@ -100,10 +101,10 @@ class Mufasa(nn.Module):
             return {"softmax": self.next_item.loss(self.item(f), batch, self._borders(f))}
         self.layer.moves()
         everything = torch.arange(len(self.layer.known), device=batch.items.device)
-        fused = self.layer.fusion(everything)
-        terms = self.layer.losses(everything, fused)
-        softmax = self.next_item.loss(self.item(fused.fused), batch, self._borders(fused.fused))
-        return {"softmax": softmax, **terms}
+        f = self.layer.fusion(everything).fused
+        softmax = self.next_item.loss(self.item(f), batch, self._borders(f))
+        occurring = batch.items.unique()
+        return {"softmax": softmax, **self.layer.losses(occurring, self.layer.fusion(occurring))}
 
     @torch.no_grad()
     def scorer(self) -> SequenceScorer:

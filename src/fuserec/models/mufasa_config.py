@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from fuserec.added import ADDED
 from fuserec.errors import ConfigError, nearest
-from fuserec.models.catalogue_loss import Loss, check_loss
+from fuserec.models.catalogue_loss import Loss, check_next_item
 from fuserec.nn.negatives import Law
 
 __all__ = ["MufasaConfig"]
@@ -112,7 +112,6 @@ class MufasaConfig:
     def __post_init__(self) -> None:
         """Check the ranges; sizes of the attention and of the fusion layer are checked where they are used."""
         least = {
-            "dim": 1,
             "fusion_dim": 1,
             "fusion_epochs": 1,
             "fusion_batch": 2,
@@ -122,10 +121,9 @@ class MufasaConfig:
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise ConfigError(f"{name} must be at least {value}, got {getattr(self, name)}")
-        for name in ("dropout", "id_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be from 0 to below 1, got {getattr(self, name)}")
-        check_loss(self)
+        check_next_item(self)
+        if not 0 <= self.id_dropout < 1:
+            raise ConfigError(f"id_dropout must be from 0 to below 1, got {self.id_dropout}")
         if self.loss == "sampled" and self.items != "id":
             raise ConfigError(
                 f"expected loss 'softmax' where items = {self.items!r}, got 'sampled': vectors made of content are needed for all "

@@ -8,7 +8,8 @@ Shape legend
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from fuserec.batch import Corpus, Histories
 from fuserec.errors import ConfigError
 from fuserec.losses import sampled_softmax, softmax
+from fuserec.models.catalogue_loss import negatives_for
 from fuserec.models.content_borders import ContentBorders
 from fuserec.models.sequence_scorer import SequenceScorer
 from fuserec.nn.encoder import Encoder
@@ -176,6 +178,36 @@ class NextItemById(nn.Module):
         super().__init__()
         self.item = IdItems(corpus.num_items, dim, generator=generator, sparse=negatives is not None)
         self.next_item = NextItem(corpus, encoder, similarity=similarity, negatives=negatives)
+
+    @classmethod
+    def of(
+        cls,
+        config: Any,
+        corpus: Corpus,
+        *,
+        block: str,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> NextItemById:
+        """The model at the start of training, by the options that such models share.
+
+        Args:
+            config: with ``dim``, ``num_layers``, ``dropout`` and the options of the loss.
+            corpus: training interactions; content is not used.
+            block: a name in `fuserec.nn.encoder.BLOCKS`.
+            options: of the block.
+            generator: draws the initial weights.
+        """
+        encoder = Encoder(
+            block,
+            dim=config.dim,
+            num_layers=config.num_layers,
+            options=options,
+            dropout=config.dropout,
+            generator=generator,
+        )
+        negatives = negatives_for(config, corpus, generator=generator)
+        return cls(corpus, encoder, dim=config.dim, negatives=negatives, generator=generator)
 
     def begin_epoch(self) -> None:
         """Draw the dropout and the negatives of a new epoch, in training mode."""

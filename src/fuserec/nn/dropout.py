@@ -7,8 +7,8 @@ from torch import Tensor
 
 from fuserec.errors import ConfigError
 from fuserec.nn.draws import Draws
-from fuserec.ops.dropout import dropout, dropout_mask
-from fuserec.shapes import Bool, Float
+from fuserec.ops.dropout import dropout
+from fuserec.shapes import Float
 
 __all__ = ["Dropout"]
 
@@ -35,9 +35,3 @@ class Dropout(Draws):
         if not self.training or self.rate == 0:
             return x
         return dropout(x, self.rate, generator=self.draws(x.device))
-
-    def mask(self, shape: tuple[int, ...], *, device: torch.device) -> Bool[Tensor, "*shape"]:
-        """True where a thing of that shape is kept; all of it in evaluation."""
-        if not self.training or self.rate == 0:
-            return torch.ones(shape, dtype=torch.bool, device=device)
-        return dropout_mask(shape, self.rate, generator=self.draws(device))

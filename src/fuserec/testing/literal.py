@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fuserec.batch import Corpus
 from fuserec.testing.corpora import tiny_corpus
 
-__all__ = ["assert_close", "assert_same_losses", "randomised", "small_corpus"]
+__all__ = ["assert_close", "assert_same_losses", "assert_same_output", "randomised", "small_corpus"]
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -61,6 +61,21 @@ def assert_same_losses(
         )
         for name, one, other in zip(literal, ours, theirs, strict=True):
             assert_close(one, other, f"{term} by {name}")
+
+
+def assert_same_output(found: Tensor, expected: Tensor, leaves: Mapping[str, Tensor]) -> None:
+    """The same values, and the same gradient by every leaf along a drawn direction, as closely as float64 allows.
+
+    Args:
+        found: the output.
+        expected: of the literal form, from the same leaves.
+        leaves: by name.
+    """
+    torch.testing.assert_close(found, expected)
+    direction = torch.randn(found.shape, generator=torch.Generator().manual_seed(1), dtype=found.dtype)
+    ours, theirs = (torch.autograd.grad(out, list(leaves.values()), direction) for out in (found, expected))
+    for name, one, other in zip(leaves, ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, msg=f"the gradient by {name} differs")
 
 
 def _gradients(value: Tensor, leaves: list[Tensor]) -> tuple[Tensor, ...]:
