@@ -49,11 +49,35 @@ def test_items_come_first_then_histories() -> None:
 
 
 def test_the_terms_of_a_batch_are_those_of_its_stage() -> None:
-    for config in (CONFIG, replace(CONFIG, joint=True)):
+    spread = ("genre_discrepancy", "sliced_wasserstein")
+    for config in (CONFIG, replace(CONFIG, joint=True), replace(CONFIG, spread=spread)):
         first, second = mufasa_stages(config)
         model = built(config)
         assert model.losses(ItemBatch(items=torch.arange(20))).keys() == first.terms
         assert model.losses(HISTORIES).keys() == second.terms
+
+
+@pytest.mark.parametrize("spread", ["uniformity", "genre_discrepancy", "sliced_wasserstein"])
+def test_each_way_to_spread_the_space_is_a_loss_that_training_lowers(spread: str) -> None:
+    model = built(replace(CONFIG, spread=(spread,)))
+    items = ItemBatch(items=torch.arange(CORPUS.num_items))
+    optimiser = torch.optim.AdamW(model.parameters(), lr=0.01)
+    values = []
+    for _ in range(60):
+        value = model.losses(items)[spread]
+        optimiser.zero_grad()
+        value.backward()
+        optimiser.step()
+        values.append(float(value.detach()))
+    # averages: the sphere is seen along other directions in every step
+    assert sum(values[-10:]) < sum(values[:10])
+
+
+def test_a_word_that_spreads_nothing_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^expected spread to name some of uniformity, .*got 'uniform'.*'uniformity'"
+    ):
+        replace(CONFIG, spread=("uniform",))
 
 
 def test_the_second_stage_leaves_the_fusion_layer_as_it_is() -> None:

@@ -25,8 +25,9 @@ from fuserec.batch import Corpus, KnnGraph, Modality
 from fuserec.errors import CheckpointError, ConfigError
 from fuserec.models.item_to_item import ItemToItem
 from fuserec.models.modalities import choose, neighbour_graph
-from fuserec.models.mufasa import Mufasa, content_names
+from fuserec.models.mufasa import Mufasa
 from fuserec.models.mufasa_config import MufasaConfig
+from fuserec.models.mufasa_content import content_names
 from fuserec.models.pair_fusion import PairFusion
 from fuserec.models.protocol import Scorer
 from fuserec.models.registry import by_content

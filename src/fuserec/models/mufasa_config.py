@@ -19,6 +19,8 @@ Teacher = Literal["ease", "transitions"]
 Similarity = Literal["dot", "cosine"]
 Borders = Literal["fixed", "content"]
 
+SPREADS = ("uniformity", "genre_discrepancy", "sliced_wasserstein")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MufasaConfig:
@@ -100,6 +102,8 @@ class MufasaConfig:
     """Of the alignment to titles, above 0."""
     same_title: float = 0.9
     """Titles with a larger cosine are no negatives of each other."""
+    spread: tuple[str, ...] = field(default=("uniformity",), metadata=ADDED)
+    """What spreads the fused vectors (L4), each a loss of its own: some of "uniformity", "genre_discrepancy", "sliced_wasserstein"."""
     teacher: Teacher = "ease"
     """Collaborative space: "ease" (who had both), or "transitions" (which item comes soon after which)."""
     teacher_dim: int = 128
@@ -139,6 +143,11 @@ class MufasaConfig:
             )
         if not -1 <= self.border_below <= 1:
             raise ConfigError(f"border_below must be from -1 to 1, got {self.border_below}")
+        for name in self.spread:
+            if name not in SPREADS:
+                raise ConfigError(
+                    f"expected spread to name some of {', '.join(SPREADS)}, got {name!r}; {nearest(name, SPREADS)}"
+                )
         for name, kind in (
             ("items", Items),
             ("attention", Attention),
