@@ -28,6 +28,10 @@ class TestMufasa(GradientContract):
         return tiny_corpus(titled=True, repeats=repeats)
 
 
+class TestMufasaUntied(TestMufasa):
+    config = replace(TestMufasa.config, tied=False)
+
+
 @pytest.mark.parametrize("anchor", ["title", "image", "learnt"])
 def test_what_the_fusion_layer_made_is_told_the_same_whenever_it_is_asked(anchor: str) -> None:
     corpus = tiny_corpus(titled=True)

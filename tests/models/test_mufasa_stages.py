@@ -95,6 +95,11 @@ def test_joint_tuning_moves_the_fusion_layer() -> None:
     assert not torch.equal(model.state_dict()["layer.fusion.anchor_map"], before["layer.fusion.anchor_map"])
 
 
+def test_sampled_loss_wants_one_vector_an_item() -> None:
+    with pytest.raises(ConfigError, match=r"^expected loss 'softmax' where tied is false, got 'sampled'"):
+        replace(CONFIG, items="id", loss="sampled", tied=False)
+
+
 def test_what_the_first_stage_learns_reaches_the_second() -> None:
     model = built()
     before = all_scores(model.scorer(), some_queries(CORPUS))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -36,6 +38,12 @@ def built(*, seed: int = 0, rate: float = 0.5) -> SequenceScorer:
     return SequenceScorer(item=item, encoder=encoder.eval().requires_grad_(requires_grad=False))
 
 
+def untied() -> SequenceScorer:
+    """Events are read as vectors of their own."""
+    event = torch.randn(NUM_ITEMS, DIM, generator=torch.Generator().manual_seed(5))
+    return replace(built(), event=event)
+
+
 def asked(*histories: list[int], users: list[int] | None = None) -> Queries:
     return Queries(
         users=torch.tensor(users or [-1] * len(histories)), histories=Histories.from_lists(list(histories))
@@ -48,13 +56,16 @@ def scores(scorer: SequenceScorer, queries: Queries) -> Tensor:
 
 def literally(scorer: SequenceScorer, history: list[int]) -> Tensor:
     """The start, the events, and the encoder's last row."""
-    x = torch.stack([scorer.encoder.start, *(scorer.item[item] for item in history)])
+    x = torch.stack([scorer.encoder.start, *(scorer.read[item] for item in history)])
     user: Tensor = scorer.encoder(x, torch.tensor([0, len(x)]))[-1]
     return scorer.item @ user
 
 
-def test_a_score_is_the_product_of_an_item_and_the_vector_after_the_last_event() -> None:
-    scorer, histories = built(), [[3, 1, 4], [5], [9, 2, 6, 5, 3, 5]]
+@pytest.mark.parametrize("make", [built, untied])
+def test_a_score_is_the_product_of_an_item_and_the_vector_after_the_last_event(
+    make: Callable[[], SequenceScorer],
+) -> None:
+    scorer, histories = make(), [[3, 1, 4], [5], [9, 2, 6, 5, 3, 5]]
     expected = torch.stack([literally(scorer, history) for history in histories])
     torch.testing.assert_close(scores(scorer, asked(*histories)), expected)
 
@@ -145,8 +156,9 @@ def test_nobody_asks() -> None:
     assert scores(built(), nobody).shape == (0, NUM_ITEMS)
 
 
-def test_its_tensors_make_it_again_whatever_stood_in_the_encoder() -> None:
-    scorer = built()
+@pytest.mark.parametrize("make", [built, untied])
+def test_its_tensors_make_it_again_whatever_stood_in_the_encoder(make: Callable[[], SequenceScorer]) -> None:
+    scorer = make()
     tensors = scorer.tensors()
     assert json.loads(bytes(tensors["description"].tolist()))["dim"] == DIM
     again = SequenceScorer.from_tensors(tensors)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,6 +75,16 @@ def test_after_every_event_it_says_what_a_full_pass_says(block: str, options: di
         close(state.vector, expected)
         close(state.scores(slice(2, 7)), scorer.item[2:7] @ expected)
     assert len(state) == len(HISTORY)
+
+
+def test_events_are_read_as_their_own_vectors_where_there_are_such() -> None:
+    event = torch.randn(NUM_ITEMS, DIM, generator=torch.Generator().manual_seed(5))
+    scorer = replace(built(), event=event)
+    state = begun(scorer, HISTORY[:5])
+    for length in range(5, len(HISTORY)):
+        close(state.vector, whole(scorer, HISTORY[:length]))
+        state.append(HISTORY[length])
+    close(state.clone().scores(slice(0, 9)), scorer.item[:9] @ whole(scorer, HISTORY))
 
 
 @EACH

@@ -28,7 +28,7 @@ from fuserec.models.mufasa_fusion import MufasaFusion
 from fuserec.models.next_item import NextItem
 from fuserec.models.sequence_scorer import SequenceScorer
 from fuserec.nn.encoder import Encoder
-from fuserec.nn.item_vectors import ContentItems, IdItems
+from fuserec.nn.item_vectors import ItemVectors
 from fuserec.shapes import Float
 
 __all__ = ["Mufasa", "mufasa_stages"]
@@ -53,21 +53,21 @@ class Mufasa(nn.Module):
         encoder = _encoder(config, generator)
         negatives = negatives_for(config, corpus, generator=generator)
         self.next_item = NextItem(corpus, encoder, similarity=config.similarity, negatives=negatives)
-        self.item: IdItems | ContentItems
-        self.layer: MufasaFusion | None = None
-        if config.items == "id":
-            self.item = IdItems(
-                corpus.num_items, config.dim, generator=generator, sparse=negatives is not None
+        self.layer = None if config.items == "id" else MufasaFusion(config, corpus, generator=generator)
+
+        def vectors() -> ItemVectors:
+            return ItemVectors(
+                None if config.items == "id" else config.fusion_dim,
+                corpus.num_items,
+                config.dim,
+                dropout=None if config.items == "content" else config.id_dropout,
+                sparse=negatives is not None,
+                generator=generator,
             )
-            return
-        self.layer = MufasaFusion(config, corpus, generator=generator)
-        self.item = ContentItems(
-            config.fusion_dim,
-            corpus.num_items,
-            config.dim,
-            dropout=config.id_dropout if config.items == "both" else None,
-            generator=generator,
-        )
+
+        self.item = vectors()
+        # as events are read; the same where they are tied
+        self.event = None if config.tied else vectors()
 
     def begin_epoch(self) -> None:
         """Draw the dropout and the negatives of a new epoch, in training mode."""
@@ -75,8 +75,8 @@ class Mufasa(nn.Module):
         self.next_item.begin_epoch()
         if self.layer is not None:
             self.layer.begin_epoch()
-        if isinstance(self.item, ContentItems) and self.item.dropout is not None:
-            self.item.dropout.begin_epoch()
+        for vectors in filter(None, (self.item, self.event)):
+            vectors.begin_epoch()
 
     def losses(self, batch: ItemBatch | Histories) -> dict[str, Tensor]:
         """Of items, terms ``alignment``, ``collaborative``, ``structure`` and those of ``spread``; of histories ``softmax``.
@@ -87,28 +87,23 @@ class Mufasa(nn.Module):
             assert self.layer is not None
             self.layer.moves()
             return self.layer.losses(batch.items, self.layer.fusion(batch.items))
-        if isinstance(self.item, IdItems):
-            return {"softmax": self.next_item.loss_by_id(self.item, batch)}
-        assert self.layer is not None
-        if not self.config.joint:
-            f = self.layer.frozen()
-            return {"softmax": self.next_item.loss(self.item(f), batch, self._borders(f))}
+        if self.next_item.negatives is not None:
+            assert self.item.ids is not None
+            return {"softmax": self.next_item.sampled_loss(self.item.ids, batch)}
+        if self.layer is None or not self.config.joint:
+            return {"softmax": self._softmax(batch, self._still())}
         self.layer.moves()
         everything = torch.arange(len(self.layer.known), device=batch.items.device)
-        f = self.layer.fusion(everything).fused
-        softmax = self.next_item.loss(self.item(f), batch, self._borders(f))
+        softmax = self._softmax(batch, self.layer.fusion(everything).fused)
         occurring = batch.items.unique()
         return {"softmax": softmax, **self.layer.losses(occurring, self.layer.fusion(occurring))}
 
     @torch.no_grad()
     def scorer(self) -> SequenceScorer:
         """Items without a training interaction are served by content alone, or by a zero vector where there is none."""
-        warm_I = self.next_item.warm_I
-        if isinstance(self.item, IdItems):
-            return self.next_item.scorer(self.item.served(warm_I))
-        assert self.layer is not None
-        f = self.layer.frozen()
-        return self.next_item.scorer(self.item.served(f, warm_I), self._borders(f))
+        f, warm_I = self._still(), self.next_item.warm_I
+        event = None if self.event is None else self.event.served(f, warm_I)
+        return self.next_item.scorer(self.item.served(f, warm_I), event=event, borders=self._borders(f))
 
     def diagnostics(self) -> dict[str, float]:
         """What the fusion layer has made, see `fuserec.metrics.space.space_diagnostics`; nothing where there is none."""
@@ -122,24 +117,35 @@ class Mufasa(nn.Module):
             modalities: their titles, other modalities and genres, of the widths that training saw.
 
         Returns:
-            What those tensors of `scorer` go on with that have a row an item: ``item`` (N, D) and, with borders by content,
-            ``border`` (N, F).
+            What those tensors of `scorer` go on with that have a row an item: ``item`` (N, D); where they are not tied, ``event``
+            (N, D); with borders by content, ``border`` (N, F).
 
         Raises:
             ConfigError: the model knows items by their IDs alone.
             DataError: an item has no title, or content is missing or of another width.
         """
-        if self.layer is None or not isinstance(self.item, ContentItems):
+        if self.layer is None:
             raise ConfigError(
                 "expected a model that knows items by content, got items = 'id'; train one with items = 'both'"
             )
         content = item_content(modalities, self.config)
         f = self.layer.fusion.fuse_all(content).fused
         rows = {"item": self.next_item.served(self.item.of_content(f))}
-        return rows if self.config.borders == "fixed" else {**rows, "border": f}
+        if self.event is not None:
+            rows["event"] = self.event.of_content(f)
+        if self.config.borders == "content":
+            rows["border"] = f
+        return rows
 
-    def _borders(self, f: Float[Tensor, "I F"]) -> ContentBorders | None:
-        if self.config.borders == "fixed":
+    def _softmax(self, batch: Histories, f: Float[Tensor, "I F"] | None) -> Float[Tensor, ""]:
+        event = None if self.event is None else self.event(f)
+        return self.next_item.loss(self.item(f), batch, event=event, borders=self._borders(f))
+
+    def _still(self) -> Float[Tensor, "I F"] | None:
+        return None if self.layer is None else self.layer.frozen()
+
+    def _borders(self, f: Float[Tensor, "I F"] | None) -> ContentBorders | None:
+        if f is None or self.config.borders == "fixed":
             return None
         return ContentBorders(content=f.detach(), below=self.config.border_below, block=self.config.block)
 

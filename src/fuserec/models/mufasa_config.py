@@ -63,6 +63,8 @@ class MufasaConfig:
     """SwiGLU in place of GELU, with as many weights."""
     items: Items = "both"
     """What item vectors are made of: "both" content and IDs, "id" or "content" alone."""
+    tied: bool = field(default=True, metadata=ADDED)
+    """Read events by the vectors that candidates are scored by; with false, by vectors of their own."""
     id_dropout: float = 0.2
     """Share of items whose ID vector is dropped in a step, from 0 to below 1."""
     similarity: Similarity = "dot"
@@ -132,6 +134,10 @@ class MufasaConfig:
             raise ConfigError(
                 f"expected loss 'softmax' where items = {self.items!r}, got 'sampled': vectors made of content are needed for all "
                 "items in each step; take items = 'id', or leave the loss at 'softmax'"
+            )
+        if not self.tied and self.loss == "sampled":
+            raise ConfigError(
+                "expected loss 'softmax' where tied is false, got 'sampled'; set tied = true, or leave the loss at 'softmax'"
             )
         for name in ("alignment_temperature", "teacher_temperature"):
             if not getattr(self, name) > 0:

@@ -80,7 +80,12 @@ class NextItem(nn.Module):
             self.negatives.begin_epoch()
 
     def loss(
-        self, item: Float[Tensor, "I D"], batch: Histories, borders: ContentBorders | None = None
+        self,
+        item: Float[Tensor, "I D"],
+        batch: Histories,
+        *,
+        event: Float[Tensor, "I D"] | None = None,
+        borders: ContentBorders | None = None,
     ) -> Float[Tensor, ""]:
         """The mean over all events of -log p(event | the events before).
 
@@ -89,12 +94,13 @@ class NextItem(nn.Module):
         Args:
             item: (I, D) vectors of all items.
             batch: whole histories, none of them empty.
+            event: (I, D) vectors that events are read as; None for those of the items.
             borders: of blocks, where they are not every so many events.
         """
         if self.log_temperature is not None:
             item = unit_or_zero(item)
         blocks = None if borders is None else borders.blocks(batch.items.roll(1), batch.offsets)
-        user_TD = self._users(item, batch.items, batch.offsets, blocks)
+        user_TD = self._users(item if event is None else event, batch.items, batch.offsets, blocks)
         candidate_WD = item if self._all_warm else item[self.warm_I]
         return softmax(user_TD, candidate_WD, self.column_I[batch.items])
 
@@ -147,9 +153,15 @@ class NextItem(nn.Module):
         """Vectors of items as a scorer keeps them."""
         return item.detach() if self.log_temperature is None else unit_or_zero(item.detach())
 
-    def scorer(self, item: Float[Tensor, "I D"], borders: ContentBorders | None = None) -> SequenceScorer:
+    def scorer(
+        self,
+        item: Float[Tensor, "I D"],
+        *,
+        event: Float[Tensor, "I D"] | None = None,
+        borders: ContentBorders | None = None,
+    ) -> SequenceScorer:
         """A copy of the encoder, of the items' vectors as they are served, and of what borders are decided from."""
-        scorer = SequenceScorer(item=self.served(item), encoder=self.encoder, borders=borders)
+        scorer = SequenceScorer(item=self.served(item), event=event, encoder=self.encoder, borders=borders)
         return SequenceScorer.from_tensors({name: one.clone() for name, one in scorer.tensors().items()})
 
 

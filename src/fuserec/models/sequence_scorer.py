@@ -36,9 +36,10 @@ class SequenceScorer:
     An empty history is the start alone, and is served as that. Events of items that have no vector are passed over.
 
     Attributes:
-        item: (I, D) vectors, read as events and scored as candidates.
+        item: (I, D) vectors, scored as candidates.
         encoder: in evaluation mode, without gradients.
         borders: of blocks, where they are not every so many events.
+        event: (I, D) vectors that events are read as, where they are not those of the candidates.
     """
 
     kind: ClassVar[str] = "sequence"
@@ -46,12 +47,18 @@ class SequenceScorer:
     item: Float[Tensor, "I D"]
     encoder: Encoder
     borders: ContentBorders | None = None
+    event: Float[Tensor, "I D"] | None = None
     _last: list[tuple[Queries, Tensor]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def num_items(self) -> int:
         """I."""
         return len(self.item)
+
+    @property
+    def read(self) -> Float[Tensor, "I D"]:
+        """(I, D) what events are read as."""
+        return self.item if self.event is None else self.event
 
     def heard(self, histories: Histories) -> Histories:
         """The same histories without the events of items whose vector is zero, of which nothing was learnt."""
@@ -78,7 +85,7 @@ class SequenceScorer:
         return vectors_BD
 
     def _encoded(self, rows: Int[Tensor, " T"], offsets: Int[Tensor, " B_plus_1"]) -> Float[Tensor, "B D"]:
-        x_TD = F.embedding(rows, self.item)
+        x_TD = F.embedding(rows, self.read)
         x_TD[offsets[:-1]] = self.encoder.start
         blocks = None if self.borders is None else self.borders.blocks(rows, offsets)
         last_BD: Tensor = self.encoder(x_TD, offsets, blocks)[offsets[1:] - 1]
@@ -105,24 +112,25 @@ class SequenceScorer:
             )
         alone = torch.tensor([0, len(history)], device=history.device)
         heard = self.heard(Histories(items=history, offsets=alone))
-        return SequenceState(self.item, EncoderState(self.encoder, self.item[heard.items]))
+        encoded = EncoderState(self.encoder, self.read[heard.items])
+        return SequenceState(encoded, item=self.item, event=self.read)
 
     def tensors(self) -> dict[str, Tensor]:
-        """``item``, the encoder's weights as ``encoder.<name>``, and its description, JSON in UTF-8.
+        """``item`` and, where there is one, ``event``, the encoder's weights as ``encoder.<name>``, and its description, JSON in UTF-8.
 
         With borders by content, ``border`` (I, F) is that content and ``border_below`` the cosine.
         """
         text = json.dumps(self.encoder.description, sort_keys=True).encode()
         weights = {f"encoder.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
-        borders = {}
+        more = {} if self.event is None else {"event": self.event}
         if self.borders is not None:
             below = torch.tensor(self.borders.below, dtype=torch.float64)
-            borders = {"border": self.borders.content, "border_below": below}
+            more |= {"border": self.borders.content, "border_below": below}
         return {
             "item": self.item,
             "description": torch.frombuffer(bytearray(text), dtype=torch.uint8),
             **weights,
-            **borders,
+            **more,
         }
 
     @classmethod
@@ -149,7 +157,10 @@ class SequenceScorer:
                 content=tensors["border"], below=tensors["border_below"].item(), block=options["block"]
             )
         return cls(
-            item=tensors["item"], encoder=encoder.eval().requires_grad_(requires_grad=False), borders=borders
+            item=tensors["item"],
+            encoder=encoder.eval().requires_grad_(requires_grad=False),
+            borders=borders,
+            event=tensors.get("event"),
         )
 
 

@@ -22,13 +22,17 @@ class SequenceState:
     `SequenceScorer.begin` makes it. Events of items without a vector are passed over, as the scorer passes them over.
 
     Args:
-        item: (I, D) vectors, read as events and scored as candidates.
         encoded: the encoder's memory of the events so far.
+        item: (I, D) vectors, scored as candidates.
+        event: (I, D) vectors that events are read as.
     """
 
-    def __init__(self, item: Float[Tensor, "I D"], encoded: EncoderState) -> None:
-        self._item = item
+    def __init__(
+        self, encoded: EncoderState, *, item: Float[Tensor, "I D"], event: Float[Tensor, "I D"]
+    ) -> None:
         self._encoded = encoded
+        self._item = item
+        self._event = event
 
     def __len__(self) -> int:
         """Events that were heard."""
@@ -55,9 +59,8 @@ class SequenceState:
         """
         if not 0 <= item < len(self._item):
             raise DataError(f"expected the row of an item, 0 to {len(self._item) - 1}, got {item}")
-        x = self._item[item]
-        if x.any():
-            self._encoded.append(x)
+        if self._item[item].any():
+            self._encoded.append(self._event[item])
 
     @torch.no_grad()
     def scores(self, items: slice) -> Float[Tensor, " J"]:
@@ -66,4 +69,4 @@ class SequenceState:
 
     def clone(self) -> SequenceState:
         """A state of the same events that goes its own way, to try what an event would change."""
-        return SequenceState(self._item, self._encoded.clone())
+        return SequenceState(self._encoded.clone(), item=self._item, event=self._event)
