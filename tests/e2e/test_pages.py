@@ -29,6 +29,7 @@ RUN_HERE = {
     "docs/tutorial/first-steps.md",
     "docs/tutorial/your-own-csv.md",
     "docs/how-to/content.md",
+    "docs/how-to/histories.md",
     "docs/reference/python.md",
     "docs/reference/sample-corpus.md",
     "docs/reference/attention.md",
@@ -120,6 +121,18 @@ def test_a_strangers_csv_and_a_folder_of_pictures_become_recommendations(
     assert len(shown["items"]) == 5
     assert run_python("docs/how-to/content.md") == 1
     assert "image 1" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_histories_are_read_whole_and_followed_event_by_event(
+    fuserec: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers", reason="the extra text is not installed")
+    monkeypatch.chdir(tmp_path)
+    assert run_all(fuserec, "docs/how-to/histories.md", "sh") == 8
+    assert run_python("docs/how-to/histories.md") == 1
+    (shown,) = fuserec("recommend", "runs/mufasa", "--user", "u0001", "-k", 5, "--json").lines
+    assert len(shown["items"]) == 5
 
 
 def test_the_readme_runs_on_files_such_as_it_speaks_of(
