@@ -146,7 +146,7 @@ def test_a_step_touches_only_the_rows_of_the_batch_and_of_the_sample() -> None:
     assert set(moved) == used, "neither the step nor the weight decay reaches another row"
 
 
-def test_the_loop_takes_theoptimiser_for_of_rows_where_gradients_are_sparse_and_torchs_elsewhere() -> None:
+def test_the_loop_takes_the_optimiser_of_rows_where_gradients_are_sparse_and_torchs_elsewhere() -> None:
     config = TrainConfig(learning_rate=0.1, weight_decay=0.2)
     generator = torch.Generator().manual_seed(0)
     dense = optimiser_for(sasrec(SasrecConfig(dim=4), CORPUS, generator=generator), config)
@@ -172,7 +172,8 @@ def test_it_learns_what_comes_next(name: str) -> None:
     )
     model = entry.build(config, corpus, torch.Generator().manual_seed(0))
     assert isinstance(model, NextItemById | Mufasa)
-    assert isinstance(model.item, IdItems)
+    table = model.item if isinstance(model, NextItemById) else model.item.ids
+    assert isinstance(table, IdItems)
     sampler = HistorySampler(corpus, batch_size=120, shuffle=torch.Generator().manual_seed(0))
     optimiser = optimiser_for(model, TrainConfig(learning_rate=0.02))
     for _ in range(20):
@@ -180,7 +181,7 @@ def test_it_learns_what_comes_next(name: str) -> None:
             model, sampler, optimiser, {"softmax": 1.0}, device=torch.device("cpu"), progress=Silent()
         )
     model.eval()
-    vectors = model.item.weight.detach()
+    vectors = table.weight.detach()
     asked = torch.arange(ITEMS)[:, None].expand(-1, 3) - torch.tensor([2, 1, 0])
     history = even_histories(asked % ITEMS)
     x = torch.cat([model.next_item.encoder.start.detach().expand(ITEMS, 1, -1), vectors[asked % ITEMS]], 1)
