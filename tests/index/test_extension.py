@@ -47,6 +47,7 @@ BY_VECTORS = [
     ("mufasa", {"attention": "dense", "joint": True, "anchor": "text"}),
     ("mufasa", {"borders": "content"}),
     ("mufasa", {"tied": False}),
+    ("mufasa", {"cold_scale": 2.0}),
 ]
 MUFASA_SIZES = {"num_layers": 1, "heads": 1, "block": 2, "group": 2, "fusion_dim": 8, "fusion_heads": 2}
 MUFASA_SIZES |= {"fusion_epochs": 8, "fusion_batch": 16, "teacher_dim": 4, "teacher_events": 1}

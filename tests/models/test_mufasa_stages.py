@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fuserec.batch import Corpus, Histories, ItemBatch, Modality, Pairs
+from fuserec.batch import Corpus, Histories, ItemBatch, Modality, Pairs, Queries
 from fuserec.errors import ConfigError, DataError
 from fuserec.models.mufasa import Mufasa, mufasa_stages
 from fuserec.models.mufasa_config import MufasaConfig
@@ -98,6 +98,19 @@ def test_joint_tuning_moves_the_fusion_layer() -> None:
 def test_sampled_loss_wants_one_vector_an_item() -> None:
     with pytest.raises(ConfigError, match=r"^expected loss 'softmax' where tied is false, got 'sampled'"):
         replace(CONFIG, items="id", loss="sampled", tied=False)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_items_that_nobody_chose_are_as_loud_as_told_and_are_read_as_before(tied: bool) -> None:
+    plain, loud = (built(replace(CONFIG, tied=tied, cold_scale=scale)).scorer() for scale in (1.0, 3.0))
+    cold = CORPUS.popularity() == 0
+    assert cold.any()
+    queries = some_queries(CORPUS)
+    torch.testing.assert_close(all_scores(loud, queries)[:, cold], 3 * all_scores(plain, queries)[:, cold])
+    assert torch.equal(all_scores(loud, queries)[:, ~cold], all_scores(plain, queries)[:, ~cold])
+    row = int(torch.nonzero(cold)[0])
+    told = Queries(users=torch.tensor([-1]), histories=Histories.from_lists([[1, row, 2]]))
+    assert torch.equal(loud.user_vectors(told), plain.user_vectors(told))
 
 
 def test_what_the_first_stage_learns_reaches_the_second() -> None:

@@ -103,7 +103,12 @@ class Mufasa(nn.Module):
         """Items without a training interaction are served by content alone, or by a zero vector where there is none."""
         f, warm_I = self._still(), self.next_item.warm_I
         event = None if self.event is None else self.event.served(f, warm_I)
-        return self.next_item.scorer(self.item.served(f, warm_I), event=event, borders=self._borders(f))
+        return self.next_item.scorer(
+            self.item.served(f, warm_I),
+            event=event,
+            borders=self._borders(f),
+            cold_scale=self.config.cold_scale,
+        )
 
     def diagnostics(self) -> dict[str, float]:
         """What the fusion layer has made, see `fuserec.metrics.space.space_diagnostics`; nothing where there is none."""
@@ -117,8 +122,8 @@ class Mufasa(nn.Module):
             modalities: their titles, other modalities and genres, of the widths that training saw.
 
         Returns:
-            What those tensors of `scorer` go on with that have a row an item: ``item`` (N, D); where they are not tied, ``event``
-            (N, D); with borders by content, ``border`` (N, F).
+            What those tensors of `scorer` go on with that have a row an item: ``item`` (N, D); where events are read as
+            other vectors, ``event`` (N, D); with borders by content, ``border`` (N, F).
 
         Raises:
             ConfigError: the model knows items by their IDs alone.
@@ -130,9 +135,12 @@ class Mufasa(nn.Module):
             )
         content = item_content(modalities, self.config)
         f = self.layer.fusion.fuse_all(content).fused
-        rows = {"item": self.next_item.served(self.item.of_content(f))}
+        item = self.next_item.served(self.item.of_content(f))
+        rows = {"item": self.config.cold_scale * item}
         if self.event is not None:
             rows["event"] = self.event.of_content(f)
+        elif self.config.cold_scale != 1.0:
+            rows["event"] = item
         if self.config.borders == "content":
             rows["border"] = f
         return rows

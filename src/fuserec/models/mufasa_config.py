@@ -67,6 +67,8 @@ class MufasaConfig:
     """Read events by the vectors that candidates are scored by; with false, by vectors of their own."""
     id_dropout: float = 0.2
     """Share of items whose ID vector is dropped in a step, from 0 to below 1."""
+    cold_scale: float = field(default=1.0, metadata=ADDED)
+    """What scores of items without a training interaction are multiplied by, above 0: how loud new items are."""
     similarity: Similarity = "dot"
     """Of user and item: "dot", their inner product, or "cosine" over a learnt temperature."""
     loss: Loss = field(default="softmax", metadata=ADDED)
@@ -139,7 +141,7 @@ class MufasaConfig:
             raise ConfigError(
                 "expected loss 'softmax' where tied is false, got 'sampled'; set tied = true, or leave the loss at 'softmax'"
             )
-        for name in ("alignment_temperature", "teacher_temperature"):
+        for name in ("alignment_temperature", "teacher_temperature", "cold_scale"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
         if self.attention == "dense" and self.gated_residual != self.gated_feed_forward:

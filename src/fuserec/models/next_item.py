@@ -159,9 +159,22 @@ class NextItem(nn.Module):
         *,
         event: Float[Tensor, "I D"] | None = None,
         borders: ContentBorders | None = None,
+        cold_scale: float = 1.0,
     ) -> SequenceScorer:
-        """A copy of the encoder, of the items' vectors as they are served, and of what borders are decided from."""
-        scorer = SequenceScorer(item=self.served(item), event=event, encoder=self.encoder, borders=borders)
+        """A copy of the encoder, of the items' vectors as they are served, and of what borders are decided from.
+
+        Args:
+            item: (I, D) vectors of all items.
+            event: (I, D) vectors that events are read as; None for those of the items.
+            borders: of blocks, where they are not every so many events.
+            cold_scale: of the scores of items without a training interaction.
+        """
+        item = self.served(item)
+        if cold_scale != 1.0:
+            # louder as a candidate alone: as an event it is read like any other
+            event = item if event is None else event
+            item = torch.where(self.warm_I[:, None], item, cold_scale * item)
+        scorer = SequenceScorer(item=item, event=event, encoder=self.encoder, borders=borders)
         return SequenceScorer.from_tensors({name: one.clone() for name, one in scorer.tensors().items()})
 
 
