@@ -19,8 +19,7 @@ from fuserec.losses import (
     uniformity,
 )
 from fuserec.metrics.space import space_diagnostics
-from fuserec.nn import Fused, FusionLayer, ItemContent
-from fuserec.nn.collaborative import xavier_uniform
+from fuserec.nn import Fused, FusionLayer, ItemContent, xavier_uniform
 
 pytestmark = pytest.mark.slow
 

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from fuserec.batch import Corpus
 from fuserec.losses import embedding_l2
 from fuserec.nn.frozen_graph import FrozenGraph
+from fuserec.nn.linear import xavier_uniform
 from fuserec.ops.graph import SparseMatrix, bipartite_graph, layer_mean
 from fuserec.shapes import Bool, Float, Int
 
-__all__ = ["Collaborative", "xavier_linear", "xavier_uniform"]
+__all__ = ["Collaborative"]
 
 
 class Collaborative(nn.Module):
@@ -81,18 +82,3 @@ class Collaborative(nn.Module):
             user, item = matrix.forward @ item, matrix.backward @ user
         root_I = self.degree_I.clamp_min(1).sqrt()
         return torch.where(self.warm_I[:, None], total_ID / (root_I[:, None] * (self.num_layers + 1)), 0.0)
-
-
-def xavier_uniform(rows: int, columns: int, *, generator: torch.Generator) -> nn.Parameter:
-    """(rows, columns) parameter, drawn within Xavier's bound."""
-    return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, columns), generator=generator))
-
-
-def xavier_linear(inputs: int, outputs: int, *, generator: torch.Generator) -> nn.Linear:
-    """W x + b, W drawn within Xavier's bound and b zero."""
-    # skip_init: nn.Linear would draw from the global random state first
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
-    assert isinstance(layer, nn.Linear)
-    nn.init.xavier_uniform_(layer.weight, generator=generator)
-    nn.init.zeros_(layer.bias)
-    return layer

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fuserec.nn.collaborative import xavier_linear
+from fuserec.nn.linear import xavier_linear
 from fuserec.ops.fusion import unit_or_zero
 from fuserec.shapes import Bool, Float
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from fuserec.errors import ConfigError, DataError, nearest
-from fuserec.nn.collaborative import xavier_linear, xavier_uniform
 from fuserec.nn.genre_encoder import GenreEncoder
 from fuserec.nn.item_content import ItemContent
+from fuserec.nn.linear import xavier_linear, xavier_uniform
 from fuserec.ops.fusion import unit_or_zero
 from fuserec.shapes import Bool, Float, Int
 
