@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import itertools
 from typing import Any
 
@@ -18,6 +19,7 @@ from fuserec.nn import (
 )
 from fuserec.ops.blocks import Blocks
 from fuserec.ops.borders import content_borders
+from fuserec.testing.literal import assert_same_output
 
 DIM, HEADS, BLOCK = 8, 2, 4
 OFFSETS = torch.tensor([0, 13, 13, 14, 30])
@@ -57,10 +59,12 @@ def bordered(x: Tensor, offsets: Tensor) -> Blocks:
 @pytest.mark.parametrize("own_borders", [False, True], ids=["fixed", "own borders"])
 @pytest.mark.parametrize("evolution", [False, True])
 @pytest.mark.parametrize("gates", [False, True])
+@pytest.mark.parametrize("rate", [0.0, 0.5])
 def test_both_parts_are_added_to_what_they_read_normed(
-    gates: bool, evolution: bool, own_borders: bool
+    rate: float, gates: bool, evolution: bool, own_borders: bool
 ) -> None:
-    block, x = layer(evolution=evolution, gates=gates), events()
+    block, x = layer(evolution=evolution, gates=gates, rate=rate), events().requires_grad_()
+    drop = copy.deepcopy(block.dropout)
     blocks = bordered(x, OFFSETS) if own_borders else Blocks.every(OFFSETS, block=BLOCK)
 
     def norm(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -74,19 +78,21 @@ def test_both_parts_are_added_to_what_they_read_normed(
     heard = block.attention(normed, OFFSETS, blocks)
     if block.evolution is not None:
         heard = heard + block.evolution(normed, blocks)
-    expected = x + opened(block.attention_gate, x) * heard
+    expected = x + opened(block.attention_gate, x) * drop(heard)
     second = norm(expected, block.feed_forward_norm.weight, block.feed_forward_norm.bias)
-    expected = expected + opened(block.feed_forward_gate, expected) * block.feed_forward(second)
-    torch.testing.assert_close(block(x, OFFSETS, blocks if own_borders else None), expected)
+    expected = expected + opened(block.feed_forward_gate, expected) * drop(block.feed_forward(second))
+    found = block(x, OFFSETS, blocks if own_borders else None)
+    assert_same_output(found, expected, {"x": x, **dict(block.named_parameters())})
 
 
 @pytest.mark.parametrize("own_borders", [False, True], ids=["fixed", "own borders"])
 @pytest.mark.parametrize("gated", [False, True])
 @pytest.mark.parametrize("evolution", [False, True])
+@pytest.mark.parametrize("gates", [False, True])
 def test_changing_everything_from_an_event_on_changes_nothing_before_it(
-    evolution: bool, gated: bool, own_borders: bool
+    gates: bool, evolution: bool, gated: bool, own_borders: bool
 ) -> None:
-    block, x, other = layer(evolution=evolution, gated=gated), events(), events(seed=3)
+    block, x, other = layer(evolution=evolution, gated=gated, gates=gates), events(), events(seed=3)
     cuts = [30, *range(6, 26)]  # the first changes nothing
     changed = torch.cat([torch.cat((x[:t], other[t:])) for t in cuts])
     offsets = torch.arange(len(cuts) + 1) * 30
@@ -109,7 +115,7 @@ def test_other_histories_change_nothing(own_borders: bool) -> None:
 
 @pytest.mark.parametrize("gated", [False, True])
 def test_every_parameter_gets_a_gradient(gated: bool) -> None:
-    block, x = layer(gated=gated, learnt_pooling=True), events()
+    block, x = layer(gated=gated, gates=True, learnt_pooling=True), events()
     block(x, OFFSETS).square().sum().backward()
     for name, parameter in block.named_parameters():
         assert parameter.grad is not None, name
