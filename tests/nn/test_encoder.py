@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fuserec.errors import ConfigError
-from fuserec.nn import Dropout
+from fuserec.nn import Dropout, begin_draws
 from fuserec.nn.encoder import BLOCKS, Encoder
 from fuserec.ops.blocks import Blocks
 
@@ -94,7 +94,7 @@ def test_an_epoch_has_draws_of_its_own_in_every_dropout() -> None:
     assert len({int(one.seed) for one in dropouts}) == 3
     found = []
     for _ in range(2):
-        encoder.begin_epoch()
+        begin_draws(encoder)
         found.append(encoder(rows(), OFFSETS))
     assert [int(one.epoch) for one in dropouts] == [2, 2, 2]
     assert not torch.equal(*found)
@@ -102,11 +102,11 @@ def test_an_epoch_has_draws_of_its_own_in_every_dropout() -> None:
 
 def test_a_resumed_encoder_repeats_the_bits_of_an_epoch() -> None:
     encoder, resumed = built(), built(seed=5)
-    encoder.begin_epoch()
+    begin_draws(encoder)
     encoder(rows(), OFFSETS)
     resumed.load_state_dict(encoder.state_dict())
     for one in (encoder, resumed):
-        one.begin_epoch()
+        begin_draws(one)
     assert torch.equal(encoder(rows(), OFFSETS), resumed(rows(), OFFSETS))
 
 

@@ -27,6 +27,7 @@ from fuserec.models.mufasa_content import item_content
 from fuserec.models.mufasa_fusion import MufasaFusion
 from fuserec.models.next_item import NextItem
 from fuserec.models.sequence_scorer import SequenceScorer
+from fuserec.nn.draws import begin_draws
 from fuserec.nn.encoder import Encoder
 from fuserec.nn.item_vectors import ItemVectors
 from fuserec.shapes import Float
@@ -72,11 +73,7 @@ class Mufasa(nn.Module):
     def begin_epoch(self) -> None:
         """Draw the dropout and the negatives of a new epoch, in training mode."""
         self.train()
-        self.next_item.begin_epoch()
-        if self.layer is not None:
-            self.layer.begin_epoch()
-        for vectors in filter(None, (self.item, self.event)):
-            vectors.begin_epoch()
+        begin_draws(self)
 
     def losses(self, batch: ItemBatch | Histories) -> dict[str, Tensor]:
         """Of items, terms ``alignment``, ``collaborative``, ``structure`` and those of ``spread``; of histories ``softmax``.

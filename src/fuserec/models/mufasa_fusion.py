@@ -83,11 +83,6 @@ class MufasaFusion(nn.Module):
             self._frozen = self.fusion.fuse_all().fused
         return self._frozen
 
-    def begin_epoch(self) -> None:
-        """Draw what a new epoch looks along."""
-        if self.directions is not None:
-            self.directions.begin_epoch()
-
     def moves(self) -> None:
         """What was kept is no longer what the layer gives."""
         self._frozen = None

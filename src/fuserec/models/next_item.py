@@ -21,6 +21,7 @@ from fuserec.losses import sampled_softmax, softmax
 from fuserec.models.catalogue_loss import negatives_for
 from fuserec.models.content_borders import ContentBorders
 from fuserec.models.sequence_scorer import SequenceScorer
+from fuserec.nn.draws import begin_draws
 from fuserec.nn.encoder import Encoder
 from fuserec.nn.item_vectors import IdItems
 from fuserec.nn.negatives import Negatives
@@ -72,12 +73,6 @@ class NextItem(nn.Module):
         self._all_warm = bool(warm_I.all())
         self.register_buffer("warm_I", warm_I, persistent=False)
         self.register_buffer("column_I", warm_I.cumsum(0) - 1, persistent=False)
-
-    def begin_epoch(self) -> None:
-        """Draw the dropout and the negatives of a new epoch."""
-        self.encoder.begin_epoch()
-        if self.negatives is not None:
-            self.negatives.begin_epoch()
 
     def loss(
         self,
@@ -237,7 +232,7 @@ class NextItemById(nn.Module):
     def begin_epoch(self) -> None:
         """Draw the dropout and the negatives of a new epoch, in training mode."""
         self.train()
-        self.next_item.begin_epoch()
+        begin_draws(self)
 
     def losses(self, batch: Histories) -> dict[str, Tensor]:
         """Term ``softmax``."""

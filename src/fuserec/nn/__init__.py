@@ -5,7 +5,7 @@ from fuserec.nn.block_evolution import BlockEvolution
 from fuserec.nn.block_state import BlockState
 from fuserec.nn.causal_attention import CausalAttention
 from fuserec.nn.collaborative import Collaborative
-from fuserec.nn.draws import Draws
+from fuserec.nn.draws import Draws, begin_draws
 from fuserec.nn.dropout import Dropout
 from fuserec.nn.frozen_graph import FrozenGraph
 from fuserec.nn.gated_feed_forward import GatedFeedForward
@@ -42,6 +42,7 @@ __all__ = [
     "SparseAttention",
     "ThinnedGraph",
     "TransformerBlock",
+    "begin_draws",
     "normal_linear",
     "xavier_linear",
     "xavier_uniform",

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fuserec.shapes import Int
 
-__all__ = ["Draws"]
+__all__ = ["Draws", "begin_draws"]
 
 
 class Draws(nn.Module):
@@ -38,3 +38,10 @@ class Draws(nn.Module):
             seed = (int(self.seed) + int(self.epoch) * 0x9E3779B97F4A7C15) % 2**63
             self._generator = torch.Generator(device).manual_seed(seed)
         return self._generator
+
+
+def begin_draws(module: nn.Module) -> None:
+    """Draws of a new epoch, in every part of the module that draws."""
+    for part in module.modules():
+        if isinstance(part, Draws):
+            part.begin_epoch()

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from fuserec.errors import ConfigError, nearest
 from fuserec.nn.block_evolution import BlockEvolution
-from fuserec.nn.draws import Draws
 from fuserec.nn.dropout import Dropout
 from fuserec.nn.gated_feed_forward import GatedFeedForward
 from fuserec.nn.hstu import HstuBlock
@@ -112,12 +111,6 @@ class Encoder(nn.Module):
             for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(dim)
-
-    def begin_epoch(self) -> None:
-        """Draws of a new epoch, in all dropouts."""
-        for module in self.modules():
-            if isinstance(module, Draws):
-                module.begin_epoch()
 
     def forward(
         self, x: Float[Tensor, "T D"], offsets: Int[Tensor, " B_plus_1"], blocks: Blocks | None = None

@@ -84,11 +84,6 @@ class ItemVectors(nn.Module):
         self.dropout = None if width is None or dropout is None else Dropout(dropout, generator=generator)
         self.ids = None if dropout is None else IdItems(num_items, dim, generator=generator, sparse=sparse)
 
-    def begin_epoch(self) -> None:
-        """Draw the dropped rows of a new epoch."""
-        if self.dropout is not None:
-            self.dropout.begin_epoch()
-
     def forward(self, content: Float[Tensor, "I F"] | None) -> Float[Tensor, "I D"]:
         """(I, D) as a step of training has them.
 
