@@ -38,6 +38,14 @@ def test_items_without_events_are_served_by_content_alone() -> None:
     torch.testing.assert_close(model.of_content(CONTENT), mapped)
 
 
+def test_at_first_content_and_ids_are_equally_long() -> None:
+    content = torch.nn.functional.normalize(torch.randn(400, 128, generator=torch.Generator().manual_seed(1)))
+    model = ItemVectors(128, 400, 64, dropout=0.25, generator=torch.Generator().manual_seed(0))
+    assert model.ids is not None
+    of_content, of_ids = (rows.norm(dim=1).mean().item() for rows in (model.of_content(content), model.ids()))
+    assert 0.9 < of_content / of_ids < 1.1
+
+
 def test_without_ids_content_is_all() -> None:
     model = items(None).train()
     assert model.map is not None
