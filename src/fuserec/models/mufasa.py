@@ -82,18 +82,15 @@ class Mufasa(nn.Module):
         """
         if isinstance(batch, ItemBatch):
             assert self.layer is not None
-            self.layer.moves()
-            return self.layer.losses(batch.items, self.layer.fusion(batch.items))
+            return self.layer.losses(batch.items)
         if self.next_item.negatives is not None:
             assert self.item.ids is not None
             return {"softmax": self.next_item.sampled_loss(self.item.ids, batch)}
         if self.layer is None or not self.config.joint:
             return {"softmax": self._softmax(batch, self._still())}
-        self.layer.moves()
         everything = torch.arange(len(self.layer.known), device=batch.items.device)
         softmax = self._softmax(batch, self.layer.fusion(everything).fused)
-        occurring = batch.items.unique()
-        return {"softmax": softmax, **self.layer.losses(occurring, self.layer.fusion(occurring))}
+        return {"softmax": softmax, **self.layer.losses(batch.items.unique())}
 
     @torch.no_grad()
     def scorer(self) -> SequenceScorer:

@@ -24,9 +24,9 @@ from fuserec.metrics.space import space_diagnostics
 from fuserec.models.collaborative_space import collaborative_space
 from fuserec.models.mufasa_config import MufasaConfig
 from fuserec.models.mufasa_content import item_content
-from fuserec.nn import xavier_uniform
 from fuserec.nn.draws import Draws
-from fuserec.nn.modality_fusion import Fused, FusionLayer
+from fuserec.nn.linear import xavier_uniform
+from fuserec.nn.modality_fusion import FusionLayer
 from fuserec.shapes import Bool, Float, Int
 
 __all__ = ["MufasaFusion"]
@@ -83,10 +83,6 @@ class MufasaFusion(nn.Module):
             self._frozen = self.fusion.fuse_all().fused
         return self._frozen
 
-    def moves(self) -> None:
-        """What was kept is no longer what the layer gives."""
-        self._frozen = None
-
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:
         """The items drawn are the same whatever the seed, so numbers of runs compare."""
@@ -108,14 +104,15 @@ class MufasaFusion(nn.Module):
             generator=torch.Generator().manual_seed(0),
         )
 
-    def losses(self, items: Int[Tensor, " B"], fused: Fused) -> dict[str, Tensor]:
+    def losses(self, items: Int[Tensor, " B"]) -> dict[str, Tensor]:
         """Paper: MUFASA, Eq. (L1) to (L4c), those that are asked for.
 
         Args:
             items: (B,) rows of the items, distinct for a step of training.
-            fused: what the layer makes of them.
         """
-        titles, config = self.fusion.content.titles[items], self.config
+        # a step follows, after which the layer gives something else than was kept
+        self._frozen = None
+        fused, titles, config = self.fusion(items), self.fusion.content.titles[items], self.config
         terms = {
             "alignment": title_alignment(
                 fused.views_to_align,
