@@ -140,10 +140,6 @@ class NextItem(nn.Module):
             return user_TD
         return unit_or_zero(user_TD) * (-self.log_temperature).exp()
 
-    def loss_by_id(self, items: IdItems, batch: Histories) -> Float[Tensor, ""]:
-        """`sampled_loss` where there are negatives, `loss` otherwise."""
-        return self.loss(items(), batch) if self.negatives is None else self.sampled_loss(items, batch)
-
     def served(self, item: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """Vectors of items as a scorer keeps them."""
         return item.detach() if self.log_temperature is None else unit_or_zero(item.detach())
@@ -236,7 +232,9 @@ class NextItemById(nn.Module):
 
     def losses(self, batch: Histories) -> dict[str, Tensor]:
         """Term ``softmax``."""
-        return {"softmax": self.next_item.loss_by_id(self.item, batch)}
+        if self.next_item.negatives is None:
+            return {"softmax": self.next_item.loss(self.item(), batch)}
+        return {"softmax": self.next_item.sampled_loss(self.item, batch)}
 
     @torch.no_grad()
     def scorer(self) -> SequenceScorer:
