@@ -67,7 +67,7 @@ def appended(state: BlockState, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("switches", SWITCHES, ids=str)
 def test_every_event_gets_its_row_of_the_full_pass(switches: dict[str, Any]) -> None:
     block, x = layer(**switches), events()
-    state = BlockState(block)
+    state = BlockState(block, x[:0])
     torch.testing.assert_close(appended(state, x), full(block, x))
     assert len(state) == LENGTH
 
@@ -84,7 +84,7 @@ def test_from_any_prefix_it_goes_on_as_if_it_had_been_appended(switches: dict[st
 
 def test_in_single_precision_as_well() -> None:
     block, x = layer(dtype=torch.float32), events(dtype=torch.float32)
-    torch.testing.assert_close(appended(BlockState(block), x), full(block, x), rtol=0, atol=1e-4)
+    torch.testing.assert_close(appended(BlockState(block, x[:0]), x), full(block, x), rtol=0, atol=1e-4)
 
 
 def test_a_clone_goes_its_own_way() -> None:

@@ -31,7 +31,7 @@ class BlockState:
 
     Args:
         block: whose weights are read, as they are with each event.
-        x: (L, D) the block's input for the events so far; None for none.
+        x: (L, D) the block's input for the events so far, none allowed.
 
     Example:
         >>> from fuserec.nn import Dropout, FeedForward
@@ -46,10 +46,8 @@ class BlockState:
     """
 
     @torch.no_grad()
-    def __init__(self, block: SparseAlignmentBlock, x: Float[Tensor, "L D"] | None = None) -> None:
-        normed = block.attention_norm(
-            block.attention_norm.weight.new_empty(0, block.attention.dim) if x is None else x
-        )
+    def __init__(self, block: SparseAlignmentBlock, x: Float[Tensor, "L D"]) -> None:
+        normed = block.attention_norm(x)
         self._block = block
         self._attention = _AttentionState(block.attention, normed)
         self._evolution = (
