@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from fuserec.added import ADDED
 from fuserec.errors import ConfigError, nearest
 from fuserec.models.catalogue_loss import Loss, check_next_item
+from fuserec.models.next_item import Similarity
 from fuserec.nn.negatives import Law
 
 __all__ = ["MufasaConfig"]
@@ -16,7 +17,6 @@ Items = Literal["both", "id", "content"]
 Attention = Literal["sparse", "dense"]
 Fusion = Literal["attention", "concat", "mean"]
 Teacher = Literal["ease", "transitions"]
-Similarity = Literal["dot", "cosine"]
 Borders = Literal["fixed", "content"]
 
 SPREADS = ("uniformity", "genre_discrepancy", "sliced_wasserstein")
