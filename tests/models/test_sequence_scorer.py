@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fuserec.batch import Histories, Queries
+from fuserec.errors import DataError
 from fuserec.models import sequence_scorer
 from fuserec.models.sequence_scorer import SequenceScorer, with_start
 from fuserec.nn.encoder import Encoder
@@ -169,6 +170,28 @@ def test_its_tensors_make_it_again_whatever_stood_in_the_encoder(make: Callable[
     assert {name: tensor.tolist() for name, tensor in again.tensors().items()} == {
         name: tensor.tolist() for name, tensor in tensors.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "told"),
+    [
+        ("item", torch.zeros(NUM_ITEMS, DIM + 1), f"{NUM_ITEMS} x {DIM + 1} of float32"),
+        ("event", torch.zeros(NUM_ITEMS - 2, DIM), f"{NUM_ITEMS - 2} x {DIM} of float32"),
+        ("event", torch.zeros(NUM_ITEMS, DIM, dtype=torch.int64), f"{NUM_ITEMS} x {DIM} of int64"),
+        ("event", torch.zeros(NUM_ITEMS), f"{NUM_ITEMS} of float32"),
+    ],
+)
+def test_vectors_that_do_not_fit_the_encoder_are_refused(name: str, found: Tensor, told: str) -> None:
+    with pytest.raises(
+        DataError, match=f"^expected {NUM_ITEMS} x {DIM} float32 numbers of '{name}', got {told}$"
+    ):
+        SequenceScorer.from_tensors({**untied().tensors(), name: found})
+
+
+def test_borders_have_a_row_for_every_item() -> None:
+    borders = {"border": torch.zeros(NUM_ITEMS - 2, 3), "border_below": torch.tensor(0.0)}
+    with pytest.raises(DataError, match=f"^expected {NUM_ITEMS} x 3 float32 numbers of 'border', got "):
+        SequenceScorer.from_tensors({**built().tensors(), **borders})
 
 
 def test_the_start_stands_before_every_history() -> None:

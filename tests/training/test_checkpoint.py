@@ -11,10 +11,13 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from fuserec.errors import CheckpointError
 from fuserec.models.popularity import PopularityScorer
 from fuserec.models.registry import SCORERS
+from fuserec.models.sequence_scorer import SequenceScorer
+from fuserec.nn.encoder import Encoder
 from fuserec.testing.corpora import tiny_prepared
 from fuserec.training.checkpoint import Run, save_scorer, save_tensors
 from fuserec.training.config import Recipe
@@ -173,6 +176,38 @@ def test_a_scorer_with_other_tensors_than_its_kind_has_is_refused(run_folder: Pa
     with pytest.raises(
         CheckpointError,
         match=rf"^expected the tensors of a {kind} scorer in .*, got \['other'\]; train again$",
+    ):
+        Run.open(run_folder).scorer()
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("event", torch.zeros(2, 3)),
+        ("encoder.start", torch.zeros(3)),
+        ("encoder.none", torch.zeros(3)),
+        ("description", torch.zeros(4, dtype=torch.uint8)),
+        (
+            "description",
+            torch.tensor(list(b'{"options": {}, "block": "no", "dropout": 0}'), dtype=torch.uint8),
+        ),
+    ],
+)
+def test_a_scorer_of_histories_whose_tensors_do_not_fit_is_one_line(
+    run_folder: Path, name: str, found: Tensor
+) -> None:
+    encoder = Encoder(
+        "transformer",
+        dim=4,
+        num_layers=1,
+        options={"heads": 1, "hidden": 4},
+        dropout=0.0,
+        generator=torch.Generator().manual_seed(0),
+    )
+    tensors = SequenceScorer(item=torch.ones(3, 4), encoder=encoder).tensors()
+    save_tensors(run_folder / "scorer.safetensors", {**tensors, name: found}, {"kind": "sequence"})
+    with pytest.raises(
+        CheckpointError, match=r"^expected the tensors of a sequence scorer in [^\n]+; train again$"
     ):
         Run.open(run_folder).scorer()
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fuserec.batch import Histories, Queries
-from fuserec.errors import ConfigError
+from fuserec.errors import ConfigError, DataError
 from fuserec.models.content_borders import ContentBorders
 from fuserec.models.sequence_state import SequenceState
 from fuserec.nn.encoder import Encoder
@@ -135,7 +135,13 @@ class SequenceScorer:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> SequenceScorer:
-        """Take back what `tensors` gave."""
+        """Take back what `tensors` gave.
+
+        Raises:
+            ValueError: the description says nothing, or names an encoder that cannot be.
+            RuntimeError: the weights are not those of that encoder.
+            DataError: a tensor has not a row an item, or not the encoder's width.
+        """
         description = json.loads(bytes(tensors["description"].tolist()))
         weights = {
             name.removeprefix("encoder."): tensor
@@ -151,6 +157,14 @@ class SequenceScorer:
             **description,
         )
         encoder.load_state_dict(weights)
+        num_items = len(tensors["item"])
+        for name, width in (
+            ("item", encoder.start.shape[0]),
+            ("event", encoder.start.shape[0]),
+            ("border", None),
+        ):
+            if name in tensors:
+                _require_rows(name, tensors[name], num_items=num_items, width=width)
         borders = None
         if "border" in tensors:
             borders = ContentBorders(
@@ -161,6 +175,15 @@ class SequenceScorer:
             encoder=encoder.eval().requires_grad_(requires_grad=False),
             borders=borders,
             event=tensors.get("event"),
+        )
+
+
+def _require_rows(name: str, found: Tensor, *, num_items: int, width: int | None) -> None:
+    wanted = (num_items, width if width is not None else found.shape[-1])
+    if tuple(found.shape) != wanted or found.dtype != torch.float32:
+        raise DataError(
+            f"expected {wanted[0]} x {wanted[1]} float32 numbers of {name!r}, got "
+            f"{' x '.join(map(str, found.shape))} of {str(found.dtype).removeprefix('torch.')}"
         )
 
 

@@ -201,6 +201,11 @@ def read_scorer(file: Path) -> Scorer:
         raise CheckpointError(
             f"expected the tensors of a {kind} scorer in {file}, got {sorted(tensors)}; train again"
         ) from error
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())  # torch tells of weights in several lines
+        raise CheckpointError(
+            f"expected the tensors of a {kind} scorer in {file}, but they do not fit together: {reason}; train again"
+        ) from error
 
 
 def is_added_file(name: str) -> bool:
