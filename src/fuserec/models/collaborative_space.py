@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fuserec.batch import Corpus, Histories
+from fuserec.batch import Corpus
 from fuserec.errors import ConfigError, nearest
 from fuserec.models.ease import ease_weights
+from fuserec.models.markov import following
 from fuserec.ops.spectral import leading_eigenpairs
 from fuserec.shapes import Float
 
@@ -101,13 +102,9 @@ def transitions(corpus: Corpus, *, window: int) -> Float[Tensor, "I I"]:
     """
     if window < 1:
         raise ConfigError(f"window must be at least 1, got {window}")
-    histories = Histories.of(corpus.train, num_users=corpus.num_users)
-    items, rows = histories.items, histories.rows()
     counts = torch.zeros(corpus.num_items**2)
-    for distance in range(1, min(window, len(items) - 1) + 1):
-        within = rows[distance:] == rows[:-distance]
-        places = items[:-distance][within] * corpus.num_items + items[distance:][within]
-        counts.index_add_(0, places, torch.full((len(places),), 1.0 / distance))
+    for before, after, weights in following(corpus, window=window):
+        counts.index_add_(0, before * corpus.num_items + after, weights)
     one_way_II = counts.view(corpus.num_items, corpus.num_items)
     both_II = (one_way_II + one_way_II.T).fill_diagonal_(0.0)
     degree_I = both_II.sum(1)

@@ -10,16 +10,19 @@ Shape legend
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from fuserec.batch import Corpus, Histories
 from fuserec.errors import ConfigError
 from fuserec.models.transition_table import TransitionTable
 from fuserec.ops.sum_rows import SparseRows
+from fuserec.shapes import Float, Int
 
-__all__ = ["Markov", "MarkovConfig", "transitions"]
+__all__ = ["Markov", "MarkovConfig", "following", "transitions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +82,22 @@ def transitions(corpus: Corpus, *, window: int) -> SparseRows:
         corpus: its training pairs are used, each user's in their order.
         window: at least 1.
     """
+    before, after, weights = map(torch.cat, zip(*following(corpus, window=window), strict=True))
+    return SparseRows.from_entries(before, after, weights, shape=(corpus.num_items, corpus.num_items))
+
+
+def following(
+    corpus: Corpus, *, window: int
+) -> Iterator[tuple[Int[Tensor, " _"], Int[Tensor, " _"], Float[Tensor, " _"]]]:
+    """For each distance d from 1 to ``window``: items, the items d events after them in the same history, and 1 / d of each.
+
+    Args:
+        corpus: its training pairs are used, each user's in their order.
+        window: at least 1.
+    """
     histories = Histories.of(corpus.train, num_users=corpus.num_users)
     items_T, user_T = histories.items, histories.rows()
-    before, after, values = [], [], []
     for distance in range(1, window + 1):
         together = user_T[:-distance] == user_T[distance:]
-        before.append(items_T[:-distance][together])
-        after.append(items_T[distance:][together])
-        values.append(torch.full((len(before[-1]),), 1.0 / distance))
-    return SparseRows.from_entries(
-        torch.cat(before), torch.cat(after), torch.cat(values), shape=(corpus.num_items, corpus.num_items)
-    )
+        before, after = items_T[:-distance][together], items_T[distance:][together]
+        yield before, after, torch.full((len(before),), 1.0 / distance)
