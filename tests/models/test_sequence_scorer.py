@@ -91,8 +91,10 @@ def test_a_trained_user_and_a_new_one_with_the_same_history_get_the_same() -> No
     torch.testing.assert_close(found[0], found[1])
 
 
-def test_events_of_items_without_a_vector_are_passed_over() -> None:
-    scorer = built()
+@pytest.mark.parametrize("make", [built, untied])
+def test_events_of_items_without_a_vector_are_passed_over(make: Callable[[], SequenceScorer]) -> None:
+    """Where events have vectors of their own, that of the candidate still says whether anything was learnt."""
+    scorer = make()
     found = scores(scorer, asked([COLD, 3, COLD, 1, COLD], [COLD, COLD]))
     torch.testing.assert_close(found[0], literally(scorer, [3, 1]))
     torch.testing.assert_close(found[1], literally(scorer, []))
@@ -175,22 +177,22 @@ def test_its_tensors_make_it_again_whatever_stood_in_the_encoder(make: Callable[
 @pytest.mark.parametrize(
     ("name", "found", "told"),
     [
-        ("item", torch.zeros(NUM_ITEMS, DIM + 1), f"{NUM_ITEMS} x {DIM + 1} of float32"),
-        ("event", torch.zeros(NUM_ITEMS - 2, DIM), f"{NUM_ITEMS - 2} x {DIM} of float32"),
-        ("event", torch.zeros(NUM_ITEMS, DIM, dtype=torch.int64), f"{NUM_ITEMS} x {DIM} of int64"),
-        ("event", torch.zeros(NUM_ITEMS), f"{NUM_ITEMS} of float32"),
+        ("item", torch.zeros(NUM_ITEMS, DIM + 1), f"{NUM_ITEMS} x {DIM + 1} numbers of float32"),
+        ("event", torch.zeros(NUM_ITEMS - 2, DIM), f"{NUM_ITEMS - 2} x {DIM} numbers of float32"),
+        ("event", torch.zeros(NUM_ITEMS, DIM, dtype=torch.int64), f"{NUM_ITEMS} x {DIM} numbers of int64"),
+        ("event", torch.zeros(NUM_ITEMS), f"{NUM_ITEMS} numbers of float32"),
     ],
 )
 def test_vectors_that_do_not_fit_the_encoder_are_refused(name: str, found: Tensor, told: str) -> None:
     with pytest.raises(
-        DataError, match=f"^expected {NUM_ITEMS} x {DIM} float32 numbers of '{name}', got {told}$"
+        DataError, match=f"^expected {NUM_ITEMS} x {DIM} numbers of float32 as '{name}', got {told}$"
     ):
         SequenceScorer.from_tensors({**untied().tensors(), name: found})
 
 
 def test_borders_have_a_row_for_every_item() -> None:
     borders = {"border": torch.zeros(NUM_ITEMS - 2, 3), "border_below": torch.tensor(0.0)}
-    with pytest.raises(DataError, match=f"^expected {NUM_ITEMS} x 3 float32 numbers of 'border', got "):
+    with pytest.raises(DataError, match=f"^expected {NUM_ITEMS} x 3 numbers of float32 as 'border', got "):
         SequenceScorer.from_tensors({**built().tensors(), **borders})
 
 

@@ -8,6 +8,7 @@ Shape legend
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -157,14 +158,12 @@ class SequenceScorer:
             **description,
         )
         encoder.load_state_dict(weights)
-        num_items = len(tensors["item"])
-        for name, width in (
-            ("item", encoder.start.shape[0]),
-            ("event", encoder.start.shape[0]),
-            ("border", None),
-        ):
+        for name in ("item", "event", "border"):
             if name in tensors:
-                _require_rows(name, tensors[name], num_items=num_items, width=width)
+                width = tensors[name].shape[-1] if name == "border" else len(weights["start"])
+                _require_rows(
+                    name, tensors[name], of=(len(tensors["item"]), width), dtype=weights["start"].dtype
+                )
         borders = None
         if "border" in tensors:
             borders = ContentBorders(
@@ -178,13 +177,14 @@ class SequenceScorer:
         )
 
 
-def _require_rows(name: str, found: Tensor, *, num_items: int, width: int | None) -> None:
-    wanted = (num_items, width if width is not None else found.shape[-1])
-    if tuple(found.shape) != wanted or found.dtype != torch.float32:
-        raise DataError(
-            f"expected {wanted[0]} x {wanted[1]} float32 numbers of {name!r}, got "
-            f"{' x '.join(map(str, found.shape))} of {str(found.dtype).removeprefix('torch.')}"
-        )
+def _require_rows(name: str, found: Tensor, *, of: tuple[int, int], dtype: torch.dtype) -> None:
+    if found.shape == of and found.dtype == dtype:
+        return
+
+    def told(shape: Sequence[int], kind: torch.dtype) -> str:
+        return f"{' x '.join(map(str, shape))} numbers of {str(kind).removeprefix('torch.')}"
+
+    raise DataError(f"expected {told(of, dtype)} as {name!r}, got {told(found.shape, found.dtype)}")
 
 
 def with_start(histories: Histories, *, start: int) -> tuple[Int[Tensor, " T"], Int[Tensor, " B_plus_1"]]:

@@ -201,7 +201,7 @@ def read_scorer(file: Path) -> Scorer:
         raise CheckpointError(
             f"expected the tensors of a {kind} scorer in {file}, got {sorted(tensors)}; train again"
         ) from error
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, IndexError) as error:
         reason = " ".join(str(error).split())  # torch tells of weights in several lines
         raise CheckpointError(
             f"expected the tensors of a {kind} scorer in {file}, but they do not fit together: {reason}; train again"
