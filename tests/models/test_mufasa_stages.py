@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -78,6 +79,45 @@ def test_a_word_that_spreads_nothing_is_refused() -> None:
         ConfigError, match=r"^expected spread to name some of uniformity, .*got 'uniform'.*'uniformity'"
     ):
         replace(CONFIG, spread=("uniform",))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            {"spread": ("uniformity", "uniformity")},
+            "expected spread to name each once, got 'uniformity' twice",
+        ),
+        ({"modalities": ("image", "image")}, "expected modalities to name each once, got 'image' twice"),
+        (
+            {"modalities": ("image", "title")},
+            "expected modalities beside the title, got the title 'title' among",
+        ),
+        (
+            {"spread": ("genre_discrepancy",), "genres": ""},
+            "expected genres where spread names 'genre_discrepancy'",
+        ),
+        ({"fusion_heads": 0}, "fusion_heads must be at least 1, got 0"),
+        ({"fusion_heads": 3}, "expected fusion_dim to be a multiple of fusion_heads, got 8 and 3"),
+        ({"fusion_rank": 0}, "fusion_rank must be at least 1, got 0"),
+    ],
+)
+def test_options_without_sense_are_refused_by_their_names(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{told}"):
+        replace(CONFIG, **options)
+
+
+def test_a_catalogue_without_genres_is_told_how_to_go_without() -> None:
+    corpus = replace(CORPUS, modalities=tuple(one for one in CORPUS.modalities if one.name != "category"))
+    with pytest.raises(ConfigError, match=r"'category'; .*, or set genres = '' where items have none$"):
+        built(corpus=corpus)
+    assert built(replace(CONFIG, genres=""), corpus)
+
+
+def test_another_title_leaves_the_one_of_that_name_out() -> None:
+    other = replace(CONFIG, title="image")
+    with pytest.raises(ConfigError, match=r"^expected modalities without 'title' where title = 'image'"):
+        built(other)
 
 
 def test_the_second_stage_leaves_the_fusion_layer_as_it_is() -> None:

@@ -121,6 +121,8 @@ class MufasaConfig:
         """Check the ranges; sizes of the attention and of the fusion layer are checked where they are used."""
         least = {
             "fusion_dim": 1,
+            "fusion_heads": 1,
+            "fusion_rank": 1,
             "fusion_epochs": 1,
             "fusion_batch": 2,
             "teacher_dim": 1,
@@ -129,6 +131,10 @@ class MufasaConfig:
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise ConfigError(f"{name} must be at least {value}, got {getattr(self, name)}")
+        if self.fusion_dim % self.fusion_heads:
+            raise ConfigError(
+                f"expected fusion_dim to be a multiple of fusion_heads, got {self.fusion_dim} and {self.fusion_heads}"
+            )
         check_next_item(self)
         if not 0 <= self.id_dropout < 1:
             raise ConfigError(f"id_dropout must be from 0 to below 1, got {self.id_dropout}")
@@ -156,6 +162,19 @@ class MufasaConfig:
                 raise ConfigError(
                     f"expected spread to name some of {', '.join(SPREADS)}, got {name!r}; {nearest(name, SPREADS)}"
                 )
+        for name in ("modalities", "spread"):
+            named = getattr(self, name)
+            if twice := sorted({one for one in named if named.count(one) > 1}):
+                raise ConfigError(f"expected {name} to name each once, got {twice[0]!r} twice; name it once")
+        if self.title in self.modalities:
+            raise ConfigError(
+                f"expected modalities beside the title, got the title {self.title!r} among them; take it out"
+            )
+        if "genre_discrepancy" in self.spread and not self.genres:
+            raise ConfigError(
+                "expected genres where spread names 'genre_discrepancy', which compares them, got none; name the modality "
+                "that holds them, or take it out of spread"
+            )
         for name, kind in (
             ("items", Items),
             ("attention", Attention),

@@ -9,6 +9,7 @@ from fuserec.batch import Modality
 from fuserec.errors import ConfigError, nearest
 from fuserec.models.mufasa_config import MufasaConfig
 from fuserec.nn.item_content import ItemContent
+from fuserec.nn.modality_fusion import TITLE
 
 __all__ = ["content_names", "item_content"]
 
@@ -27,9 +28,15 @@ def item_content(modalities: tuple[Modality, ...], config: MufasaConfig) -> Item
     known = {one.name: one for one in modalities if one.features is not None}
     for name in content_names(modalities, config):
         if name not in known:
+            without = ", or set genres = '' where items have none" if name == config.genres else ""
             raise ConfigError(
-                f"expected features of a modality {name!r}; {nearest(name, known)}, or make them with 'fuserec features'"
+                f"expected features of a modality {name!r}; {nearest(name, known)}, or make them with 'fuserec features'{without}"
             )
+    if config.title != TITLE and TITLE in _others(modalities, config):
+        raise ConfigError(
+            f"expected modalities without 'title' where title = {config.title!r}, got it among them; name those to use in "
+            "modalities, without 'title'"
+        )
 
     def features(name: str) -> Tensor:
         values = known[name].features
