@@ -23,7 +23,8 @@ from fuserec.index.addition import add_items
 from fuserec.index.build import load
 from fuserec.index.extension import NewRows
 from fuserec.index.recommend import Recommender
-from fuserec.training.checkpoint import Run
+from fuserec.models.popularity import PopularityScorer
+from fuserec.training.checkpoint import Run, save_scorer
 from fuserec.training.config import parse_recipe
 from fuserec.training.lock import exclusive
 from fuserec.training.run import evaluate_run, train
@@ -288,6 +289,14 @@ def test_another_dataset_is_refused(run: Run, tmp_path: Path, made: Path) -> Non
         CheckpointError, match="was trained on it, but it is another dataset or has got other"
     ):
         add_items(run, other, catalogue(tmp_path, "n1,A hat,hats"), encode=encode)
+
+
+def test_a_scorer_of_another_number_of_items_is_refused(run: Run) -> None:
+    scorer = run.scorer()
+    save_scorer(run.path / "scorer.safetensors", PopularityScorer(torch.ones(scorer.num_items + 1)))
+    told = rf"^expected a scorer of the {scorer.num_items} items of .*, got one of {scorer.num_items + 1}; train again$"
+    with pytest.raises(CheckpointError, match=told):
+        load(run.path)
 
 
 @pytest.mark.parametrize("name", ["items", "scorer", "manifest"])

@@ -86,7 +86,13 @@ def load(run: str | Path, dataset: Dataset | None = None) -> Recommender:
             f"expected the dataset that {opened.path} was trained on, but {dataset.path} is another one; "
             "train again or give the right dataset"
         )
-    recommender = assemble(opened.scorer(), dataset, dataset.prepare(opened.recipe.split))
+    scorer = opened.scorer()
+    if scorer.num_items != dataset.num_items:
+        raise CheckpointError(
+            f"expected a scorer of the {dataset.num_items} items of {dataset.path} in {opened.path}, got one of "
+            f"{scorer.num_items}; train again"
+        )
+    recommender = assemble(scorer, dataset, dataset.prepare(opened.recipe.split))
     added = Added.open(opened)
     return recommender if added is None else with_added(recommender, added)
 
