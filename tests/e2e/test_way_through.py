@@ -198,9 +198,9 @@ def test_recommend_in_json_is_a_line_for_each_user(fuserec: RunCommand, made: Pa
 def test_a_new_user_is_served_from_a_history_and_told_what_is_unknown(
     fuserec: RunCommand, made: Path
 ) -> None:
-    outcome = fuserec("recommend", made / "runs/lightgcn", "--history", "i0, i99,i2", "-k", 2, "--json")
+    outcome = fuserec("recommend", made / "runs/lightgcn", "--history", "i0, i99,i2,i99", "-k", 2, "--json")
     assert outcome.err == "warning: unknown items of the history are left out: 'i99'\n"
-    assert (outcome.json["source"], outcome.json["unknown_items"]) == ("history", ["i99"])
+    assert (outcome.json["source"], outcome.json["unknown_items"]) == ("history", ["i99", "i99"])
 
 
 def test_an_empty_history_gets_popularity(fuserec: RunCommand, made: Path) -> None:

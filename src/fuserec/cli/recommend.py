@@ -77,7 +77,8 @@ def command(
     had = None if history is None else split_ids(history)
     known, unknown = recommender.known_items(had or [])
     if unknown:
-        terminal.note(f"warning: unknown items of the history are left out: {', '.join(map(repr, unknown))}")
+        told = dict.fromkeys(map(repr, unknown))
+        terminal.note(f"warning: unknown items of the history are left out: {', '.join(told)}")
     asked = user if users is None else read_ids(users)
     options: dict[str, Any] = {
         "k": k,
