@@ -129,12 +129,14 @@ class Mufasa(nn.Module):
             )
         content = item_content(modalities, self.config)
         f = self.layer.fusion.fuse_all(content).fused
-        item = self.next_item.served(self.item.of_content(f))
-        rows = {"item": self.config.cold_scale * item}
-        if self.event is not None:
-            rows["event"] = self.event.of_content(f)
-        elif self.config.cold_scale != 1.0:
-            rows["event"] = item
+        own = None if self.event is None else self.event.of_content(f)
+        item, event = self.next_item.served(
+            self.item.of_content(f),
+            own,
+            cold=torch.ones(len(f), dtype=torch.bool, device=f.device),
+            cold_scale=self.config.cold_scale,
+        )
+        rows = {"item": item} if event is None else {"item": item, "event": event}
         if self.config.borders == "content":
             rows["border"] = f
         return rows

@@ -140,9 +140,27 @@ class NextItem(nn.Module):
             return user_TD
         return unit_or_zero(user_TD) * (-self.log_temperature).exp()
 
-    def served(self, item: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
-        """Vectors of items as a scorer keeps them."""
-        return item.detach() if self.log_temperature is None else unit_or_zero(item.detach())
+    def served(
+        self,
+        item: Float[Tensor, "N D"],
+        event: Float[Tensor, "N D"] | None,
+        *,
+        cold: Bool[Tensor, " N"],
+        cold_scale: float,
+    ) -> tuple[Float[Tensor, "N D"], Float[Tensor, "N D"] | None]:
+        """Vectors of items as a scorer keeps them: as candidates and, where those are others, as events.
+
+        Args:
+            item: (N, D) vectors of items.
+            event: (N, D) vectors that events are read as; None for those of the items.
+            cold: (N,) items without a training interaction.
+            cold_scale: of their scores.
+        """
+        item = item.detach() if self.log_temperature is None else unit_or_zero(item.detach())
+        if cold_scale == 1.0:
+            return item, event
+        # louder as a candidate alone: as an event it is read like any other
+        return torch.where(cold[:, None], cold_scale * item, item), item if event is None else event
 
     def scorer(
         self,
@@ -160,11 +178,7 @@ class NextItem(nn.Module):
             borders: of blocks, where they are not every so many events.
             cold_scale: of the scores of items without a training interaction.
         """
-        item = self.served(item)
-        if cold_scale != 1.0:
-            # louder as a candidate alone: as an event it is read like any other
-            event = item if event is None else event
-            item = torch.where(self.warm_I[:, None], item, cold_scale * item)
+        item, event = self.served(item, event, cold=~self.warm_I, cold_scale=cold_scale)
         scorer = SequenceScorer(item=item, event=event, encoder=self.encoder, borders=borders)
         return SequenceScorer.from_tensors({name: one.clone() for name, one in scorer.tensors().items()})
 
