@@ -196,6 +196,12 @@ def test_borders_have_a_row_for_every_item() -> None:
         SequenceScorer.from_tensors({**built().tensors(), **borders})
 
 
+@pytest.mark.parametrize("row", [-1, NUM_ITEMS])
+def test_a_user_is_not_followed_from_a_row_that_no_item_has(row: int) -> None:
+    with pytest.raises(DataError, match=f"^expected rows of items, 0 to {NUM_ITEMS - 1}, got {row}$"):
+        built().begin(torch.tensor([1, row]))
+
+
 def test_the_start_stands_before_every_history() -> None:
     rows, offsets = with_start(Histories.from_lists([[], [1, 2], []]), start=7)
     assert rows.tolist() == [7, 7, 1, 2, 7]
