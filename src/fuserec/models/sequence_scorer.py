@@ -106,7 +106,11 @@ class SequenceScorer:
 
         Raises:
             ConfigError: the encoder's blocks cannot be continued by one event, or begin where the content says.
+            DataError: there is no such row.
         """
+        wrong = history[(history < 0) | (history >= self.num_items)]
+        if len(wrong):
+            raise DataError(f"expected rows of items, 0 to {self.num_items - 1}, got {wrong[0].item()}")
         if self.borders is not None:
             raise ConfigError(
                 "expected blocks of so many events, got borders by content, which have no step form; score histories whole"
