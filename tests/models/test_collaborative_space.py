@@ -155,5 +155,5 @@ def test_what_cannot_be_computed_is_refused() -> None:
     with pytest.raises(ConfigError, match="window must be at least 1, got 0"):
         space(corpus, teacher="transitions", window=0)
     for known in TEACHERS:
-        with pytest.raises(ConfigError, match=r"at most max_items = 29 items .*, got 30; raise max_items"):
+        with pytest.raises(ConfigError, match=r"at most 29 items .*, got 30; raise teacher_max_items"):
             space(corpus, teacher=known, max_items=29)

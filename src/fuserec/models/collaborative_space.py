@@ -56,8 +56,8 @@ def collaborative_space(
         raise ConfigError(f"dim must be at least 1, got {dim}")
     if corpus.num_items > max_items:
         raise ConfigError(
-            f"expected at most max_items = {max_items} items for a dense item-to-item matrix, got {corpus.num_items}; "
-            "raise max_items"
+            f"expected at most {max_items} items for the teacher's dense item-to-item matrix, got {corpus.num_items}; "
+            f"raise teacher_max_items where there is memory for {4 * corpus.num_items**2 / 2**30:.1f} GiB a few times"
         )
     if teacher == "ease":
         alike_II = partial_correlations(corpus, regularisation=regularisation, max_items=max_items)

@@ -112,6 +112,8 @@ class MufasaConfig:
     """Collaborative space: "ease" (who had both), or "transitions" (which item comes soon after which)."""
     teacher_dim: int = 128
     """Width of the collaborative space, at least 1."""
+    teacher_max_items: int = field(default=20_000, metadata=ADDED)
+    """A larger catalogue is refused, as the teacher's item-to-item matrix is dense: 4 bytes times the items squared, at least 1."""
     teacher_temperature: float = 0.1
     """Of the alignment to the collaborative space, above 0."""
     teacher_events: int = 5
@@ -126,6 +128,7 @@ class MufasaConfig:
             "fusion_epochs": 1,
             "fusion_batch": 2,
             "teacher_dim": 1,
+            "teacher_max_items": 1,
             "teacher_events": 1,
         }
         for name, value in least.items():

@@ -68,7 +68,11 @@ class MufasaFusion(nn.Module):
             generator=generator,
         )
         space = collaborative_space(
-            corpus, dim=config.teacher_dim, teacher=config.teacher, generator=generator
+            corpus,
+            dim=config.teacher_dim,
+            teacher=config.teacher,
+            max_items=config.teacher_max_items,
+            generator=generator,
         )
         self.register_buffer("space", space, persistent=False)
         self.register_buffer("known", corpus.popularity() >= config.teacher_events, persistent=False)

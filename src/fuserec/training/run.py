@@ -51,7 +51,7 @@ def train(
         out: the run folder to make.
         overwrite: replace a run folder that stands there, and begin again where training was interrupted.
         resume: go on where training was interrupted, to the same bits; from the beginning if it was not.
-        save_every: seconds between two writes of the state, at least.
+        save_every: seconds between two writes of the state, at least; not below 0.
         progress: who watches.
         dataset: the dataset's folder, kept so that the run finds it again.
         source: the recipe's text as given, kept beside the resolved one.
