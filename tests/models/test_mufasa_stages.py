@@ -74,6 +74,13 @@ def test_each_way_to_spread_the_space_is_a_loss_that_training_lowers(spread: str
     assert sum(values[-10:]) < sum(values[:10])
 
 
+def test_the_sphere_is_seen_along_other_directions_in_every_step() -> None:
+    model = built(replace(CONFIG, spread=("sliced_wasserstein",)))
+    items = ItemBatch(items=torch.arange(CORPUS.num_items))
+    first, second = (model.losses(items)["sliced_wasserstein"].item() for _ in range(2))
+    assert first != second
+
+
 def test_a_word_that_spreads_nothing_is_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"^expected spread to name some of uniformity, .*got 'uniform'.*'uniformity'"
@@ -100,6 +107,10 @@ def test_a_word_that_spreads_nothing_is_refused() -> None:
         ({"fusion_heads": 0}, "fusion_heads must be at least 1, got 0"),
         ({"fusion_heads": 3}, "expected fusion_dim to be a multiple of fusion_heads, got 8 and 3"),
         ({"fusion_rank": 0}, "fusion_rank must be at least 1, got 0"),
+        (
+            {"spread": ("sliced_wasserstein",), "fusion_dim": 1, "fusion_heads": 1},
+            "fusion_dim must be at least 2 where spread names 'sliced_wasserstein', got 1",
+        ),
     ],
 )
 def test_options_without_sense_are_refused_by_their_names(options: dict[str, Any], told: str) -> None:

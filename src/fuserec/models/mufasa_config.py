@@ -173,6 +173,10 @@ class MufasaConfig:
             raise ConfigError(
                 f"expected modalities beside the title, got the title {self.title!r} among them; take it out"
             )
+        if "sliced_wasserstein" in self.spread and self.fusion_dim < 2:
+            raise ConfigError(
+                f"fusion_dim must be at least 2 where spread names 'sliced_wasserstein', got {self.fusion_dim}"
+            )
         if "genre_discrepancy" in self.spread and not self.genres:
             raise ConfigError(
                 "expected genres where spread names 'genre_discrepancy', which compares them, got none; name the modality "
